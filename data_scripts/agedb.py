@@ -1,8 +1,8 @@
-"""Make the verification bin of AgeDB-30.
+"""Create the verification bin of AgeDB-30.
 
     python data_scripts/agedb.py [--to FOLDER] [--dry-run]
 
-Ask for the password and unpack AgeDB.zip yourself. Faces are aligned where there are landmarks.
+Request the password and unpack AgeDB.zip yourself. Faces are aligned if there are landmarks.
 """
 
 from cdmllab.data import build_steps, pair_lists, script_job
@@ -13,7 +13,7 @@ def make(job: script_job.Job) -> None:
     protocol = job.need("protocol")
     images = job.need("images")
     if job.dry_run and not protocol.exists():
-        job.say("would make verification/agedb_30.bin")
+        job.report("would create verification/agedb_30.bin")
         return
     job.check(protocol)
     listed = pair_lists.agedb(protocol)

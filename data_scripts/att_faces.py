@@ -11,12 +11,12 @@ ORIGINAL = (112, 92)  # height and width, pixels
 
 
 def make(job: script_job.Job) -> None:
-    """AT&T faces: count them."""
+    """AT&T faces: count images and people."""
     if not job.need("images").exists():
         return
     size = att_faces.stored_size()
     if size != ORIGINAL:
-        job.say(
+        job.report(
             f"a reduced copy: {size[1]} x {size[0]} pixels, the originals have {ORIGINAL[1]} x "
             f"{ORIGINAL[0]}"
         )

@@ -1,8 +1,8 @@
-"""Make the verification bins of CFP: frontal-frontal and frontal-profile.
+"""Create the verification bins of CFP: frontal-frontal and frontal-profile.
 
     python data_scripts/cfp.py [--to FOLDER] [--dry-run]
 
-Faces are aligned where there are landmarks.
+Faces are aligned if there are landmarks.
 """
 
 from cdmllab.data import build_steps, pair_lists, script_job
@@ -15,7 +15,7 @@ def make(job: script_job.Job) -> None:
     marks = job.have("landmarks")
     for kind, name in (("FF", "cfp_ff"), ("FP", "cfp_fp")):
         if job.dry_run and not protocol.exists():
-            job.say(f"would make verification/{name}.bin")
+            job.report(f"would create verification/{name}.bin")
         else:
             build_steps.pair_list_bin(
                 job, name, pair_lists.cfp(protocol, kind), images.parents[1], marks

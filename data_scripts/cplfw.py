@@ -1,9 +1,9 @@
-"""Make the verification bin of CPLFW.
+"""Create the verification bin of CPLFW.
 
     python data_scripts/cplfw.py [--to FOLDER] [--dry-run]
 
-Faces are aligned where landmarks are found, else cropped to the middle. ``--dry-run`` lists the
-files that it needs.
+Faces are aligned if there are landmarks, else cropped to their central square. ``--dry-run`` lists
+the files that it needs.
 """
 
 from cdmllab.data import build_steps, script_job

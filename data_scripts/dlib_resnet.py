@@ -27,7 +27,7 @@ PEOPLE = 20  # of the face lab, on whom the ONNX file is compared with PyTorch
 
 
 def make(job: script_job.Job) -> None:
-    """dlib's network: npm's tarball to a release and an ONNX file."""
+    """dlib's network: convert npm's tarball to a release and an ONNX file."""
     if job.fetch and job.have("package") is None:
         _download(job)
     tarball = job.need("package")
@@ -38,32 +38,32 @@ def make(job: script_job.Job) -> None:
     try:
         convert.require_packages("onnx")
     except MissingPackageError as error:
-        job.say(f"no ONNX file: {error}")
+        job.report(f"no ONNX file: {error}")
         return
     job.make(f"{NAME}/{NAME}.onnx", lambda target: _export(release, target), _side)
 
 
 def _download(job: script_job.Job) -> None:
-    """npm's own client fetches the package; none of its scripts is run."""
+    """Fetch the package with npm, without running any of its scripts."""
     target = job.out / job.data_set.places("package")[0]
     if job.dry_run:
-        job.say(f"would run npm pack {PACKAGE} for {target}")
+        job.report(f"would run npm pack {PACKAGE} for {target}")
         return
     if (npm := shutil.which("npm")) is None:
         raise DataError(
-            f"--fetch needs npm, which is not installed; elsewhere, `npm pack {PACKAGE}` makes "
-            f"{target}"
+            f"--fetch needs npm, which is not installed; run `npm pack {PACKAGE}` on another "
+            f"machine and save the file as {target}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    job.say(f"fetching {PACKAGE} with npm")
+    job.report(f"fetching {PACKAGE} with npm")
     with TemporaryDirectory(dir=target.parent, prefix=".fetch-") as folder:
         command = [npm, "pack", PACKAGE, "--ignore-scripts", "--silent"]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        made = Path(folder) / target.name
-        if done.returncode or not made.is_file():
+        tarball = Path(folder) / target.name
+        if done.returncode or not tarball.is_file():
             lines = done.stderr.strip().splitlines() or ["it left no file"]
             raise DataError(f"npm could not fetch {PACKAGE}: {lines[-1]}")
-        made.replace(target)
+        tarball.replace(target)
 
 
 def _convert(job: script_job.Job, tarball: Path, target: Path) -> None:
@@ -74,7 +74,7 @@ def _convert(job: script_job.Job, tarball: Path, target: Path) -> None:
             file.write_bytes(content)
             job.check(file)
         if not (Path(folder) / MANIFEST).is_file():
-            raise DataError(f"{tarball} holds no {MANIFEST}")
+            raise DataError(f"{tarball} does not contain {MANIFEST}")
         net = dlib_resnet.from_face_api(Path(folder) / MANIFEST)
     commit = runs.provenance()["git_commit"]
     weights.save_release(

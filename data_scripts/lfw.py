@@ -1,9 +1,9 @@
-"""Make a pack of all of LFW at 112 x 112, the people of each fold, and the bin of View 2.
+"""Create a pack of all of LFW at 112 x 112, the people of each fold, and the bin of View 2.
 
     python data_scripts/lfw.py [--to FOLDER] [--dry-run] [--fetch]
 
-The images are LFW-a's grey ones or any colour archive; ``--dry-run`` lists them all.
-``lfw_112/folds.json`` names the people in the pairs of each fold, who must not be in the training
+The images are the grey ones of LFW-a or any colour archive; ``--dry-run`` lists the possible files.
+``lfw_112/folds.json`` lists the people in the pairs of each fold, who must not be in the training
 set when that fold is the test set. ``--fetch`` downloads the funneled images and ``pairs.txt`` if
 images or pairs are missing.
 """
@@ -18,7 +18,7 @@ def make(job: script_job.Job) -> None:
     inputs = {"images": lfw.archive(), "pairs": lfw.pair_file()}
     for role, path in inputs.items():
         if path is not None:
-            job.say(f"found {role} in {path}")
+            job.report(f"found {role} in {path}")
     archive = inputs["images"] or job.need("images")
     pairs = inputs["pairs"] or job.need("pairs")
     job.check(archive)

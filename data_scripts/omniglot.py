@@ -2,7 +2,7 @@
 
     python data_scripts/omniglot.py [--to FOLDER] [--dry-run]
 
-Every part that is found is counted, zipped or unpacked. If there is none, the two large ones are
+Every existing part is counted, zipped or unpacked. If there is none, the two large ones are
 downloaded.
 """
 

@@ -1,9 +1,9 @@
-"""Make a verification bin of VN-Celeb: seeded pairs of a gallery image and a probe.
+"""Create a verification bin of VN-Celeb: seeded random pairs of a gallery image and a probe.
 
     python data_scripts/vn_celeb.py [--to FOLDER] [--dry-run]
 
-One image of each person belongs to the gallery and the others are probes, so that no image is both.
-No person is in two folds. Faces are aligned where there are landmarks.
+One image of each person is in the gallery and the others are probes, so no image is both. No person
+is in two folds. Faces are aligned if there are landmarks.
 """
 
 from cdmllab.data import build_steps, script_job

@@ -62,5 +62,5 @@ def data(tmp_path, monkeypatch):
     folder = tmp_path / "data"
     folder.mkdir()
     monkeypatch.setenv(paths.VARIABLE, str(folder))
-    monkeypatch.setattr(paths, "_own", tuple)
+    monkeypatch.setattr(paths, "_default_folders", tuple)
     return folder

@@ -1,6 +1,4 @@
-"""One training set written in every format that mirrors hand out, by nothing but the formats' own
-libraries.
-"""
+"""Write one training set in every format of the mirrors, with the formats' own libraries."""
 
 import io
 import pickle

@@ -1,6 +1,4 @@
-"""Every data set in its true layout, with a handful of people: what the data scripts are
-tried on.
-"""
+"""Miniatures of all data sets in their original layout, as input for the data scripts."""
 
 import io
 import tarfile
@@ -41,9 +39,7 @@ def lfw(root: Path, archive: str = "lfwa.tar.gz", inside: str = "lfwa", mode: st
 
 
 def cfp(root: Path) -> Path:
-    """Two people: four frontal and two profile images each, ten folds, in a zip as it is handed
-    out.
-    """
+    """Two people with four frontal and two profile images each, ten folds, zipped."""
     with zipfile.ZipFile(_made(root / "cfp") / "cfp-dataset.zip", "w") as z:
         for person in (1, 2):
             for kind, count in (("frontal", 4), ("profile", 2)):
@@ -80,7 +76,7 @@ def agedb(root: Path) -> Path:
 
 
 def calfw(root: Path, name: str = "calfw", with_folds: bool = True) -> Path:
-    """With one landmark file an image, as handed out."""
+    """With one landmark file per image, as published."""
     lines, kind = calfw_lines(with_folds=with_folds), name.upper()
     marks = _made(root / name / f"{name[:2].upper()}_landmarks")
     for number, line in enumerate(lines):
@@ -107,9 +103,7 @@ def ijbc(root: Path) -> Path:
 
 
 def vn_celeb(root: Path) -> Path:
-    """40 people of 16 images: with four people a fold and a gallery of one there are pairs enough
-    for 30 + 30.
-    """
+    """40 people with 16 images: enough for 30 + 30 pairs in each fold of four people."""
     folder(root / "vn_celeb/images", [16] * 40, suffix=".png")
     return root
 

@@ -17,10 +17,10 @@ from cdmllab.errors import DataError
 
 
 @given(st.floats(-3.1, 3.1), st.floats(0.2, 5), st.floats(-200, 200), st.floats(-200, 200))
-def test_similarity_finds_what_was_done(angle, scale, x, y):
+def test_similarity_recovers_the_transform(angle, scale, x, y):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    found = similarity(TEMPLATE_112, TEMPLATE_112 @ turn.T + [x, y])
-    assert np.allclose(found, np.column_stack([turn, [x, y]]), atol=1e-8)
+    transform = similarity(TEMPLATE_112, TEMPLATE_112 @ turn.T + [x, y])
+    assert np.allclose(transform, np.column_stack([turn, [x, y]]), atol=1e-8)
 
 
 def test_similarity_is_the_least_squares_one():
@@ -46,7 +46,7 @@ def test_template_follows_the_rule_of_sizes():
     assert np.allclose(template(56), TEMPLATE_112 / 2)
 
 
-def test_warp_by_whole_pixels_is_a_copy_and_black_outside():
+def test_warp_by_integer_pixels_is_a_copy_and_black_outside():
     x = pixels(1, 20)
     out = warp(x, [[1, 0, -3], [0, 1, 4]], 20)
     assert np.array_equal(out[4:, :-3], x[:-4, 3:])
@@ -62,9 +62,7 @@ def test_warp_turns_about_pixel_centres():
 
 
 def test_aligned_landmarks_match_the_template():
-    """White dots at the landmarks of a turned and scaled face come to lie where the template has
-    them.
-    """
+    """Dots at the landmarks of a rotated and scaled face are moved to those of the template."""
     turn = 1.7 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
     marks = TEMPLATE_112 @ turn.T + [90, 20]
     face = np.zeros((300, 300, 1), np.uint8)
@@ -74,10 +72,10 @@ def test_aligned_landmarks_match_the_template():
         face = np.maximum(face, np.round(255 * spot).astype(np.uint8)[..., None])
     out = align(face, marks)[..., 0].astype(float)
     y, x = np.mgrid[:112, :112]
-    for wanted in TEMPLATE_112:
-        near = out * (np.hypot(x - wanted[0], y - wanted[1]) < 7)
+    for point in TEMPLATE_112:
+        near = out * (np.hypot(x - point[0], y - point[1]) < 7)
         centre = np.array([(near * x).sum(), (near * y).sum()]) / near.sum()
-        assert np.abs(centre - wanted).max() < 0.15
+        assert np.abs(centre - point).max() < 0.15
 
 
 @pytest.mark.parametrize(
@@ -88,7 +86,7 @@ def test_aligned_landmarks_match_the_template():
         (np.zeros((4, 2)), "share a shape"),
     ],
 )
-def test_landmarks_that_make_no_face_are_refused(marks, message):
+def test_degenerate_landmarks_are_refused(marks, message):
     with pytest.raises(ValueError, match=message):
         align(pixels(1, 20), marks)
 
@@ -102,9 +100,9 @@ def test_landmark_files_and_folders_are_read(tmp_path):
     (tmp_path / "each").mkdir()
     (tmp_path / "each/A_0001_5loc_attri.txt").write_text("0 1\n2 3\n4 5\n6 7\n8 9\n")
     each = read_landmarks(tmp_path / "each")
-    found = landmarks_by_image(["images/A_0001.jpg", "images/A_0002.jpg"], each, "each")
-    assert list(found) == ["images/A_0001.jpg"]
-    assert found["images/A_0001.jpg"][4].tolist() == [8, 9]
+    matched = landmarks_by_image(["images/A_0001.jpg", "images/A_0002.jpg"], each, "each")
+    assert list(matched) == ["images/A_0001.jpg"]
+    assert matched["images/A_0001.jpg"][4].tolist() == [8, 9]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +146,7 @@ def test_name_with_spaces_alone_is_refused_with_the_remedy(tmp_path):
         read(tmp_path, f"B/2.jpg {NUMBERS}\n\nAnn Lee/1.jpg {NUMBERS}\n")
 
 
-def test_names_that_are_no_utf8_are_read_as_the_file_system_has_them(tmp_path):
+def test_names_in_invalid_utf8_are_read_as_the_file_system_has_them(tmp_path):
     assert list(read(tmp_path, b"M\xfcller/1.jpg " + NUMBERS.encode())) == ["M\\xfcller/1.jpg"]
 
 
@@ -173,7 +171,7 @@ def test_macos_files_in_a_folder_of_landmarks_are_skipped(tmp_path):
 
 
 @pytest.mark.parametrize("key", ["1.jpg", "1"])
-def test_file_name_that_fits_two_people_is_refused(key):
+def test_file_name_that_matches_two_people_is_refused(key):
     known = {key: TEMPLATE_112}
     assert list(landmarks_by_image(["A/1.jpg", "B/2.jpg"], known, "marks.txt")) == ["A/1.jpg"]
     with pytest.raises(DataError, match=rf"marks\.txt: '{key}' matches both A/1\.jpg and B/1\.jpg"):
@@ -182,8 +180,8 @@ def test_file_name_that_fits_two_people_is_refused(key):
 
 def test_path_comes_before_the_file_name():
     known = {"A/1.jpg": TEMPLATE_112, "B/1": TEMPLATE_112 + 1, "1.jpg": TEMPLATE_112 + 2}
-    found = landmarks_by_image(["A/1.jpg", "B/1.jpg", "C/1.jpg", "C/2.jpg"], known, "marks.txt")
-    assert {name: points[0, 0] - TEMPLATE_112[0, 0] for name, points in found.items()} == {
+    matched = landmarks_by_image(["A/1.jpg", "B/1.jpg", "C/1.jpg", "C/2.jpg"], known, "marks.txt")
+    assert {name: points[0, 0] - TEMPLATE_112[0, 0] for name, points in matched.items()} == {
         "A/1.jpg": 0,
         "B/1.jpg": 1,
         "C/1.jpg": 2,

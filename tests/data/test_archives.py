@@ -46,7 +46,7 @@ def test_archives_are_read_and_unpacked(tmp_path, make):
     assert (tmp_path / "out/a/b/2.txt").read_bytes() == FILES["a/b/2.txt"]
 
 
-def test_unpacking_goes_on_and_repairs_what_is_half_there(tmp_path):
+def test_unpacking_resumes_and_repairs_incomplete_files(tmp_path):
     path = make_zip(tmp_path / "x.zip", FILES)
     extract(path, tmp_path / "out")
     whole = tmp_path / "out/a/1.txt"
@@ -94,11 +94,11 @@ def test_damaged_archive_is_reported(tmp_path, make):
     for cut in (10, len(data) // 2, len(data) - 3):
         path.write_bytes(data[:cut])
         try:
-            found = dict(members(path))
+            contents = dict(members(path))
         except DataError as error:
             assert str(path) in str(error)  # noqa: PT017
         else:
-            assert found == FILES
+            assert contents == FILES
 
 
 def test_file_that_is_not_an_archive_is_refused(tmp_path):
@@ -217,7 +217,7 @@ def test_names_of_members_are_printable(tmp_path):
     assert [name for name, _ in members(tmp_path / "x.zip")] == ["Ann\\x0aB/\\x1b[2J.jpg"]
 
 
-def test_member_that_is_read_as_a_whole_has_a_limit(tmp_path, monkeypatch):
+def test_member_read_into_memory_has_a_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(archives, "_IN_MEMORY", 2)
     (tmp_path / "x.zip").write_bytes(zipped(("x", b"123")))
     with pytest.raises(DataError, match=r"x\.zip, x has 3 bytes; 2 are allowed"):

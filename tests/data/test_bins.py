@@ -35,15 +35,15 @@ def python2(images: list[bytes], same: list[bool]) -> bytes:
 
 @pytest.mark.parametrize("protocol", range(6))
 def test_bins_of_every_pickle_protocol_are_read(tmp_path, protocol):
-    found = bins.read(dump(tmp_path / "a.bin", (IMAGES, SAME), protocol))
-    assert found.images == IMAGES
-    assert found.same.tolist() == SAME
+    loaded = bins.read(dump(tmp_path / "a.bin", (IMAGES, SAME), protocol))
+    assert loaded.images == IMAGES
+    assert loaded.same.tolist() == SAME
 
 
 def test_python_2_bins_are_read(tmp_path):
     (tmp_path / "a.bin").write_bytes(python2(IMAGES, SAME))
-    found = bins.read(tmp_path / "a.bin")
-    assert (found.images, found.same.tolist()) == (IMAGES, SAME)
+    loaded = bins.read(tmp_path / "a.bin")
+    assert (loaded.images, loaded.same.tolist()) == (IMAGES, SAME)
 
 
 @pytest.mark.parametrize("protocol", range(6))
@@ -54,21 +54,21 @@ def test_arrays_of_old_and_new_numpy_are_read(tmp_path, protocol, old):
     if old and protocol < 4:  # names are of any length there
         data = data.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
     (tmp_path / "a.bin").write_bytes(data)
-    found = bins.read(tmp_path / "a.bin")
-    assert (found.images, found.same.tolist()) == (IMAGES, SAME)
+    loaded = bins.read(tmp_path / "a.bin")
+    assert (loaded.images, loaded.same.tolist()) == (IMAGES, SAME)
 
 
 def test_pixels_are_read_as_they_are(tmp_path):
     arrays = [pixels(k) for k in range(4)]
-    found = bins.read(dump(tmp_path / "a.bin", (arrays, [1, 0])))
-    assert np.array_equal(found.decoded(), np.stack(arrays))
+    loaded = bins.read(dump(tmp_path / "a.bin", (arrays, [1, 0])))
+    assert np.array_equal(loaded.decoded(), np.stack(arrays))
     fortran = [np.asfortranarray(a) for a in arrays]
     assert np.array_equal(
         bins.read(dump(tmp_path / "b.bin", (fortran, [1, 0]))).decoded(), np.stack(arrays)
     )
 
 
-def test_written_bins_and_archives_come_back(tmp_path):
+def test_bins_and_archives_round_trip(tmp_path):
     bins.write(tmp_path / "a.bin", IMAGES, SAME)
     images, same = pickle.loads((tmp_path / "a.bin").read_bytes())  # as InsightFace's own code does
     assert (images, same) == (IMAGES, SAME)
@@ -87,7 +87,7 @@ def test_pairs_are_in_folds_one_after_the_other():
     assert np.bincount(pairs.fold).tolist() == [2] * 10
 
 
-def test_bin_with_an_odd_number_of_pairs_has_folds_all_the_same(tmp_path):
+def test_bin_with_an_odd_number_of_pairs_still_has_folds(tmp_path):
     bins.write(tmp_path / "a.bin", [IMAGES[0]] * 46, [True, False] * 11 + [True])
     assert np.bincount(bins.read(tmp_path / "a.bin").pairs().fold).tolist() == [3, 3, 3] + [2] * 7
     with pytest.raises(DataError, match="here: 9 pairs do not fill 10 folds"):
@@ -112,7 +112,7 @@ class Evil:
     lambda marker: Evil(Path.touch, marker),
     lambda marker: np.array([Evil(os.system, f"touch {marker}")], dtype=object),
 ])  # fmt: skip
-def test_foreign_pickles_are_refused_and_nothing_runs(tmp_path, make, protocol):
+def test_untrusted_pickles_are_refused_and_nothing_runs(tmp_path, make, protocol):
     marker = tmp_path / "ran"
     dump(tmp_path / "a.bin", ([make(marker)] * 2, [True]), protocol)
     with pytest.raises(DataError, match="is refused, and nothing of it was run") as caught:
@@ -135,18 +135,18 @@ def test_foreign_pickles_are_refused_and_nothing_runs(tmp_path, make, protocol):
         b"\x80\x02\x82\x01.",
     ],
 )
-def test_hand_made_pickles_are_refused(data):
+def test_crafted_pickles_are_refused(data):
     with pytest.raises(DataError):
         safepickle.loads(data, "here")
 
 
-def test_pickle_that_wants_endless_memory_is_an_error():
+def test_pickle_that_needs_endless_memory_is_an_error():
     with pytest.raises(DataError):
         safepickle.loads(b"\x80\x02Nr\xff\xff\xff\x7f\x8e" + b"\xff" * 7 + b"\x7f", "here")
 
 
 BAD = {
-    "no list": ({"a": 1}, r"nothing of it was run: it holds a dictionary, which no bin does"),
+    "no list": ({"a": 1}, r"nothing of it was run: it contains a dictionary, which no bin does"),
     "three": ((IMAGES, SAME, 3), r"must contain \(images, issame\)"),
     "odd": ((IMAGES[:3], [True]), "3 images do not match 1 pairs"),
     "few": (([], []), "0 images do not match 0 pairs"),
@@ -163,7 +163,7 @@ def test_bins_of_another_form_are_refused(tmp_path, kind):
         bins.read(dump(tmp_path / "a.bin", value))
 
 
-def test_empty_missing_and_cut_bins_are_refused(tmp_path):
+def test_empty_missing_and_truncated_bins_are_refused(tmp_path):
     (tmp_path / "a.bin").touch()
     with pytest.raises(DataError, match="is empty"):
         bins.read(tmp_path / "a.bin")
@@ -242,10 +242,12 @@ def test_damaged_archives_are_refused(tmp_path):
 
 def test_inspect_reports_problems_of_a_bin(tmp_path):
     images = [*IMAGES[:38], b"\xff\xd8\xffno", IMAGES[0][:-100]]
-    found = inspect(dump(tmp_path / "a.bin", (images, [True] * 20)))
-    assert found.facts["pairs"] == "20 (20 genuine, 0 impostor)"
-    assert any("genuine: 2, 2" in problem for problem in found.problems)
-    assert [k for k in (38, 39) if any(f"image {k}" in problem for problem in found.problems)] == [
+    findings = inspect(dump(tmp_path / "a.bin", (images, [True] * 20)))
+    assert findings.facts["pairs"] == "20 (20 genuine, 0 impostor)"
+    assert any("genuine: 2, 2" in problem for problem in findings.problems)
+    assert [
+        k for k in (38, 39) if any(f"image {k}" in problem for problem in findings.problems)
+    ] == [
         38,
         39,
     ]
@@ -269,8 +271,8 @@ def test_mutated_bins_give_a_bin_or_a_clear_error(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("bin") / "a.bin"
     path.write_bytes(mutated)
     try:
-        found = bins.read(path)
-        found.decoded()
+        loaded = bins.read(path)
+        loaded.decoded()
     except DataError:
         return
-    assert len(found.images) == 2 * len(found.same)
+    assert len(loaded.images) == 2 * len(loaded.same)

@@ -22,7 +22,7 @@ def write(path, protocol=4, faces=FACES, same=SAME):
     return path
 
 
-def test_digest_survives_packing_anew_and_notices_each_change(tmp_path):
+def test_digest_survives_repacking_and_detects_each_change(tmp_path):
     first = copies.of_bin(bins.read(write(tmp_path / "a.bin")))
     again = write(tmp_path / "b.bin", protocol=2)
     assert sha256(again) != sha256(tmp_path / "a.bin")
@@ -38,17 +38,17 @@ def test_digest_survives_packing_anew_and_notices_each_change(tmp_path):
 
 def test_digest_equals_a_hash_of_the_pixels():
     image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    wanted = hashlib.sha256(
+    expected = hashlib.sha256(
         b"2x2" + image.tobytes() + np.array([1], dtype="<i8").tobytes()
     ).hexdigest()
-    assert copies.content([image], [True]) == wanted
+    assert copies.content([image], [True]) == expected
     grey = np.arange(4, dtype=np.uint8).reshape(2, 2, 1)
     assert copies.content([grey], [1]) == copies.content([np.repeat(grey, 3, axis=2)], [1])
 
 
-def test_register_knows_the_three_public_copies_of_cfp_fp():
-    found = {copy.sha256[:8]: copy for copy in copies.REGISTER if copy.name == "cfp_fp"}
-    assert sorted(found) == ["76306c78", "a8754ddf", "d47cdcfe"]
+def test_register_has_the_three_public_copies_of_cfp_fp():
+    by_hash = {copy.sha256[:8]: copy for copy in copies.REGISTER if copy.name == "cfp_fp"}
+    assert sorted(by_hash) == ["76306c78", "a8754ddf", "d47cdcfe"]
     assert copies.find("76306c78" + "0" * 56).odd
     assert (
         copies.find("a8754ddf9729a014438d00908a1dc2fe2dbdfb59db9d19a714251c2f814a94ad").bytes
@@ -67,9 +67,9 @@ def test_inspect_names_the_copy_and_warns_of_an_odd_one(tmp_path, monkeypatch):
     file = sha256(path)
     known = (copies.Copy("cfp_fp", "1" * 64, None, own, "that of a test", False),)
     monkeypatch.setattr(copies, "REGISTER", known)
-    found = inspection.inspect(path).facts
-    assert found["copy"] == "cfp_fp 11111111, packed anew: that of a test"
-    assert (found["file SHA-256"], found["pixels and labels SHA-256"]) == (file, own)
+    facts = inspection.inspect(path).facts
+    assert facts["copy"] == "cfp_fp 11111111, packed anew: that of a test"
+    assert (facts["file SHA-256"], facts["pixels and labels SHA-256"]) == (file, own)
     monkeypatch.setattr(copies, "REGISTER", (known[0]._replace(sha256=file[:8], odd=True),))
     done = CliRunner().invoke(app, ["inspect", str(path)])
     assert f"copy: ODD, cfp_fp {file[:8]}: that of a test" in done.output
@@ -77,14 +77,14 @@ def test_inspect_names_the_copy_and_warns_of_an_odd_one(tmp_path, monkeypatch):
 
 def test_inspect_gives_a_pack_its_digest(tmp_path):
     pack = write_pack(tmp_path / "pack", [0, 0, 1], images=FACES[:3])
-    found = inspection.inspect(pack).facts
+    facts = inspection.inspect(pack).facts
     decoded = [bins.Bin(FACES[:3], np.array([]), pack).image(k) for k in range(3)]
-    assert found["pixels and labels SHA-256"] == copies.content(decoded, [0, 0, 1])
+    assert facts["pixels and labels SHA-256"] == copies.content(decoded, [0, 0, 1])
     assert "pixels and labels SHA-256" not in inspection.inspect(pack, quick=True).facts
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_protocol_of_a_bin_carries_its_copy(data, named):
+def test_protocol_of_a_bin_reports_its_copy(data, named):
     (data / "verification").mkdir()
     path = write(data / "verification/lfw.bin")
     loaded = protocols.load("lfw" if named else str(path), 8 if named else None)

@@ -31,7 +31,7 @@ def test_crops_of_known_networks_are_known_pixels_of_lfw():
     assert part_of(Box(0, 0, 224, 224), (10.0, 20.0, 60.0, 70.0)) == Box(20, 40, 120, 140)
 
 
-def test_crop_is_kept_in_its_plain_form_and_the_whole_face_is_none():
+def test_crop_is_kept_in_its_plain_form_and_the_full_face_is_none():
     assert preprocessing.check(INSIGHTFACE | {"crop": (0, 0, 112, 112)}) == INSIGHTFACE
     assert preprocessing.check(INSIGHTFACE | {"crop": (1, -2, 101, 98)})["crop"] == [
         1.0,
@@ -85,7 +85,7 @@ def test_release_keeps_its_crop(tmp_path):
     assert weights.release(tmp_path / "a.safetensors").preprocessing == given
 
 
-def test_lfw_shows_the_pixels_of_the_crop(data):
+def test_lfw_is_cropped_to_the_pixels_of_the_crop(data):
     miniatures.lfw(data)
     with tarfile.open(data / "lfw/lfwa.tar.gz") as tar:
         stored = np.asarray(
@@ -102,20 +102,20 @@ def test_lfw_shows_the_pixels_of_the_crop(data):
     assert faces.digest() != protocols.load("lfw/view2", 122).digest()
 
 
-def test_sets_that_are_aligned_already_are_cut_and_black_outside(data):
+def test_aligned_sets_are_cropped_and_black_outside(data):
     pixels = np.random.default_rng(0).integers(1, 256, (40, 112, 112, 3), dtype=np.uint8)
     bins.write(data / "agedb_30.bin", list(pixels), [True, False] * 10)
     faces = protocols.load("agedb_30", 100, square=(2.0, 30.0, 102.0, 130.0))
-    shown = faces.images.read([5])[0]
-    assert shown.shape == (100, 100, 3)
+    cropped = faces.images.read([5])[0]
+    assert cropped.shape == (100, 100, 3)
     stored = bins.read(data / "agedb_30.bin").decoded("RGB")[5]
-    assert np.array_equal(shown[:82], stored[30:, 2:102])
-    assert not shown[82:].any()
+    assert np.array_equal(cropped[:82], stored[30:, 2:102])
+    assert not cropped[82:].any()
     assert np.array_equal(
         protocols.load(
             str(data / "agedb_30.bin"), 100, square=(2.0, 30.0, 102.0, 130.0)
         ).images.read([5])[0],
-        shown,
+        cropped,
     )
     digests = {
         protocols.load("agedb_30", 100, square=s).digest()
@@ -124,31 +124,31 @@ def test_sets_that_are_aligned_already_are_cut_and_black_outside(data):
     assert len(digests) == 3
 
 
-def test_lab_is_drawn_large_enough_for_its_part():
+def test_lab_faces_are_rendered_large_enough_for_their_crop():
     assert side_of_whole(SQUARE, 150) == 165
     square = (16.0, 24.0, 72.0, 80.0)
     part, whole = protocols.load("lab/lfw", 32, square=square), protocols.load("lab/lfw", 64)
     rows = [0, 9]
-    by_hand = whole.images.read(rows)[:, 14:46, 9:41]
-    assert np.array_equal(part.images.read(rows), by_hand)
+    expected = whole.images.read(rows)[:, 14:46, 9:41]
+    assert np.array_equal(part.images.read(rows), expected)
     assert part.nuisances.keys() == whole.nuisances.keys()
     assert np.array_equal(part.pairs.first, whole.pairs.first)
 
 
-def test_ijb_is_aligned_to_the_part(data):
+def test_ijb_is_aligned_to_the_crop(data):
     """Cut out of an alignment at twice the size or aligned to the part at once: the same faces."""
     marks = template(112, SQUARE) * (102 / 112)
     np.testing.assert_allclose(marks, template(112) - [5.0, 21.75], atol=1e-9)
     ijb_miniature(data / "ijbc", "ijbc")
-    found = ijb.load(data / "ijbc", "ijbc")
-    shown = (
+    templates = ijb.load(data / "ijbc", "ijbc")
+    cropped = (
         protocols.load("ijbc", 112, square=(0.0, 56.0, 56.0, 112.0)).images.read([0])[0].astype(int)
     )
-    pixels = np.asarray(Image.open(data / "ijbc/loose_crop" / found.names[0]).convert("RGB"))
-    by_hand = align(pixels, found.points[0], 224)[112:, :112].astype(int)
-    assert np.abs(shown - by_hand).mean() < 2.0
+    pixels = np.asarray(Image.open(data / "ijbc/loose_crop" / templates.names[0]).convert("RGB"))
+    expected = align(pixels, templates.points[0], 224)[112:, :112].astype(int)
+    assert np.abs(cropped - expected).mean() < 2.0
     plain = protocols.load("ijbc", 112)
-    assert np.array_equal(plain.images.read([0])[0], align(pixels, found.points[0], 112))
+    assert np.array_equal(plain.images.read([0])[0], align(pixels, templates.points[0], 112))
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_unaligned_protocols_refuse_a_crop(name):
         protocols.load(name, 32, square=SQUARE)
 
 
-def test_whole_face_as_a_crop_is_no_crop():
+def test_full_face_as_a_crop_is_no_crop():
     plain = protocols.load("digits/known", 8)
     assert protocols.load("digits/known", 8, square=WHOLE).digest() == plain.digest()
 
@@ -176,7 +176,7 @@ def test_non_square_images_are_reported(tmp_path):
         images.read([0])
 
 
-def test_judging_shows_a_network_its_crop(data, tmp_path):
+def test_evaluation_gives_a_network_its_crop(data, tmp_path):
     miniatures.lfw(data)
     torch.manual_seed(0)
     net = backbones.create("small", size=16, width=4, embedding_dim=8).eval()

@@ -42,11 +42,11 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("colour", "mode"), [("RGB", "RGB"), ("GRAY", "L")])
-def test_pixels_are_pillows_to_the_bit(kind, colour, mode):
+def test_pixels_equal_pillows_bit_for_bit(kind, colour, mode):
     assert np.array_equal(decode(KINDS[kind], "here", colour=colour), pillow(KINDS[kind], mode))
 
 
-def test_fast_is_near_pillow():
+def test_fast_decoding_is_close_to_pillow():
     difference = decode(KINDS["jpeg"], "here", fast=True).astype(int) - pillow(KINDS["jpeg"])
     assert np.abs(difference).max() > 0
     assert np.abs(difference).mean() < 8
@@ -92,7 +92,7 @@ def test_huge_images_are_refused_before_they_are_decoded():
         decode(bytes(header), "here")
 
 
-def test_strict_refuses_damage_that_pillow_passes_over():
+def test_strict_refuses_damage_that_pillow_ignores():
     data = bytearray(jpeg(3, 64))
     data[len(data) // 2] = 0xFF  # a marker in the middle of the image
     data[len(data) // 2 + 1] = 0xD3
@@ -102,7 +102,7 @@ def test_strict_refuses_damage_that_pillow_passes_over():
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_encoded_images_come_back_nearly(channels):
+def test_encoded_images_round_trip_approximately(channels):
     x = pixels(5, 32, channels)
     back = decode(encode_jpeg(x, 95), "here", colour="GRAY" if channels == 1 else "RGB")
     assert back.shape == x.shape
@@ -110,7 +110,7 @@ def test_encoded_images_come_back_nearly(channels):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_nvjpeg_is_near_pillow():
+def test_nvjpeg_is_close_to_pillow():
     slope = np.indices((48, 64)).transpose(1, 2, 0) * 3
     smooth = np.concatenate([slope, 255 - slope[:, :, :1]], axis=2).astype(
         np.uint8

@@ -24,7 +24,7 @@ def test_load_refuses_impossible_classes(classes):
         digits.load(classes)
 
 
-def test_split_parts_every_class_and_loses_nothing():
+def test_split_divides_every_class_and_loses_nothing():
     d = digits.load(range(3))
     train, out = digits.split(d, 0.25, seed=1)
     assert len(train.labels) + len(out.labels) == len(d.labels)
@@ -32,7 +32,7 @@ def test_split_parts_every_class_and_loses_nothing():
     assert torch.equal(out.labels.bincount().float(), expected)
 
 
-def test_split_depends_on_the_seed_alone():
+def test_split_depends_only_on_the_seed():
     d = digits.load(range(3))
     a, b, c = (digits.split(d, 0.25, seed=s)[1].images for s in (1, 1, 2))
     assert torch.equal(a, b)

@@ -41,7 +41,7 @@ def npm(folder, script, monkeypatch):
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}/usr/bin{os.pathsep}/bin")
 
 
-def test_release_holds_the_packages_weights(run, data, capsys):
+def test_release_contains_the_weights_of_the_package(run, data, capsys):
     meant = face_api_package.tarball(data / TARBALL)
     run()
     message = capsys.readouterr().out
@@ -60,10 +60,10 @@ def test_release_holds_the_packages_weights(run, data, capsys):
         Path(TARBALL).name,
     ]
     run()
-    assert "making" not in capsys.readouterr().out
+    assert "creating" not in capsys.readouterr().out
 
 
-def test_onnx_file_is_made_too(run, data, monkeypatch):
+def test_onnx_file_is_created_too(run, data, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     from cdmllab.export.onnx_network import OnnxNetwork
@@ -82,7 +82,7 @@ def test_onnx_file_is_made_too(run, data, monkeypatch):
         torch.testing.assert_close(network((x - 0.5) / 0.5), net(x - mean), rtol=1e-3, atol=1e-4)
 
 
-def test_package_is_fetched_by_npm_only_when_asked(run, data, tmp_path, monkeypatch, capsys):
+def test_package_is_fetched_by_npm_only_with_the_option(run, data, tmp_path, monkeypatch, capsys):
     face_api_package.tarball(tmp_path / "there.tgz")
     npm(
         tmp_path / "bin",
@@ -120,8 +120,8 @@ def test_npm_failure_is_reported_and_leaves_nothing(
     npm(tmp_path / "bin", script, monkeypatch)
     with pytest.raises(SystemExit):
         run("--fetch")
-    told = capsys.readouterr().err
-    assert re.search(message, told)
+    stderr = capsys.readouterr().err
+    assert re.search(message, stderr)
     assert list((data / "dlib_resnet").iterdir()) == []
 
 
@@ -136,7 +136,7 @@ def test_another_package_is_refused_by_its_hash(run, data, capsys):
     face_api_package.tarball(data / TARBALL)
     with pytest.raises(SystemExit):
         run(counts=False)
-    assert "bytes, 12,677,476 are expected" in capsys.readouterr().err
+    assert "bytes, expected 12,677,476" in capsys.readouterr().err
 
 
 def test_members_are_checked_by_their_own_hashes(run, data, monkeypatch, capsys):

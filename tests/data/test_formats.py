@@ -1,6 +1,4 @@
-"""Every format of the mirrors behind one interface: the same images, the same labels, the same
-weights.
-"""
+"""Every format of the mirrors gives the same images, the same labels and the same weights."""
 
 import hashlib
 import io
@@ -57,23 +55,21 @@ def test_every_format_gives_the_same_images_and_labels(name, images, tmp_path):
 def test_one_world_in_every_format_trains_to_the_same_weights(images, tmp_path):
     pytest.importorskip("lmdb")
     pytest.importorskip("pyarrow")
-    found = {}
+    digests = {}
     for name, write in formats.ALL.items():
         folder = write(tmp_path, images, LABELS)
         config = Config.parse(
             {**RECIPE, "data": {"name": "stored", "folder": str(folder), "augmentation": "flip"}}
         )
         weights = train(config, within=tmp_path / "runs").backbone.state_dict()
-        found[name] = hashlib.sha256(
+        digests[name] = hashlib.sha256(
             b"".join(t.numpy().tobytes() for t in weights.values())
         ).hexdigest()
-    assert len(set(found.values())) == 1, found
+    assert len(set(digests.values())) == 1, digests
 
 
 @pytest.mark.parametrize("write", [formats.shards, formats.gz_shards])
-def test_shards_are_indexed_once_and_again_where_one_has_changed(
-    write, images, tmp_path, monkeypatch
-):
+def test_shards_are_indexed_once_and_again_after_a_change(write, images, tmp_path, monkeypatch):
     folder = write(tmp_path, images, LABELS)
     first = open_set(folder).read([7])
     looked = []
@@ -101,7 +97,7 @@ def test_shards_are_indexed_once_and_again_where_one_has_changed(
         ({"readme.txt": b"x"}, "contains no images with labels"),
     ],
 )
-def test_shard_with_half_a_sample_is_named(members, sentence, tmp_path):
+def test_shard_with_an_incomplete_sample_is_named(members, sentence, tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name, content in members.items():
             about = tarfile.TarInfo(name)
@@ -136,10 +132,10 @@ def test_table_of_pairs_is_a_bin(tmp_path):
     faces = [making.jpeg(k) for k in range(40)]
     table = {"img1": faces[0::2], "img2": faces[1::2], "label": [k % 2 for k in range(20)]}
     files.write_table(pa.table(table), tmp_path / "pairs.parquet")
-    found = parquet.pairs(tmp_path / "pairs.parquet")
-    assert found.images == faces
-    assert found.same.tolist() == [bool(k % 2) for k in range(20)]
-    assert found.pairs().fold.tolist() == [k // 2 for k in range(20)]
+    loaded = parquet.pairs(tmp_path / "pairs.parquet")
+    assert loaded.images == faces
+    assert loaded.same.tolist() == [bool(k % 2) for k in range(20)]
+    assert loaded.pairs().fold.tolist() == [k // 2 for k in range(20)]
 
 
 def test_lmdb_of_another_layout_is_refused(tmp_path):

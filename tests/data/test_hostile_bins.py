@@ -1,6 +1,4 @@
-"""Pickles of a few hundred bytes that hang the standard unpickler, or fill the memory; and real
-ones of every kind.
-"""
+"""Pickles that hang the standard unpickler or fill the memory, and real ones of every kind."""
 
 import pickle
 import pickletools
@@ -106,7 +104,7 @@ def test_decompression_bomb_is_refused_without_allocating(tmp_path, kind):
 
 
 SAID = {
-    "tuple keys": "it holds a dictionary",
+    "tuple keys": "it contains a dictionary",
     "flags of lists": "pair 0: issame must be true or false, got a list",
     "deep tuples": "its lists are nested more than 3 deep",
     "a byte array of 8 GiB": r"it ends early",
@@ -116,13 +114,13 @@ SAID = {
 
 
 @pytest.mark.parametrize("kind", SAID)
-def test_sentence_says_what_it_was(tmp_path, kind):
+def test_message_names_the_refused_instruction(tmp_path, kind):
     (tmp_path / "a.bin").write_bytes(BOMBS[kind])
     with pytest.raises(DataError, match=SAID[kind]):
         bins.read(tmp_path / "a.bin")
 
 
-def test_every_instruction_is_carried_out_or_refused():
+def test_every_instruction_is_executed_or_refused():
     known = {ord(one.code) for one in pickletools.opcodes} - {ord(".")}
     assert picklemachine._STEPS.keys() | picklemachine._NOT_BUILT.keys() == known
     assert not picklemachine._STEPS.keys() & picklemachine._NOT_BUILT.keys()
@@ -159,9 +157,9 @@ def test_real_bins_of_every_protocol_are_read(tmp_path, kind, protocol):
     if kind == "byte arrays" and protocol < 5:
         pytest.skip("before protocol 5 it names builtins.bytearray, which is not on the list")
     (tmp_path / "a.bin").write_bytes(pickle.dumps(KINDS[kind], protocol=protocol))
-    found = bins.read(tmp_path / "a.bin")
-    assert found.images == (IMAGES if kind != "one image four times" else [IMAGES[0]] * 4)
-    assert found.same.tolist() == [True, False]
+    loaded = bins.read(tmp_path / "a.bin")
+    assert loaded.images == (IMAGES if kind != "one image four times" else [IMAGES[0]] * 4)
+    assert loaded.same.tolist() == [True, False]
 
 
 def test_text_of_python_2_is_read_as_bytes():
@@ -173,7 +171,7 @@ def test_text_of_python_2_is_read_as_bytes():
     assert safepickle.loads(b"(" + lines + b"l.", "here") == texts
 
 
-def test_images_that_promise_terabytes_are_refused(tmp_path):
+def test_images_that_declare_terabytes_are_refused(tmp_path):
     """Ten thousand times the same image, which is large and small when stored."""
     one = jpeg(0, 16)
     wide = bins.encode_jpeg(np.zeros((6000, 6000, 3), np.uint8), 1)

@@ -79,7 +79,7 @@ def test_jpeg_of_many_scans_in_another_way_is_refused_too():
         decode(data[:last] + data[last:-2] * 300 + data[-2:], "here")
 
 
-def test_scans_are_counted_as_the_decoder_meets_them():
+def test_scans_are_counted_as_the_decoder_sees_them():
     data = stored("JPEG", progressive=True)
     assert decoding._scans(data) == 10
     assert decoding._scans(jpeg(0)) == 1
@@ -92,7 +92,7 @@ def test_scans_are_counted_as_the_decoder_meets_them():
 
 
 def png(width, height):
-    """A header that announces so many pixels, and none."""
+    """A header that declares many pixels, without any data."""
 
     def chunk(kind, content):
         return (
@@ -112,7 +112,7 @@ def png(width, height):
 
 
 @pytest.mark.parametrize("side", [7_100, 10_000, 20_000, 2_000_000_000])
-def test_too_many_pixels_are_refused_and_no_filter_of_warnings_is_touched(monkeypatch, side):
+def test_too_many_pixels_are_refused_without_changing_warning_filters(monkeypatch, side):
     """Threads share the filters: two that change and restore them at once leave them changed."""
     monkeypatch.setattr(warnings, "catch_warnings", None)
     with pytest.raises(DataError, match=f"{side} x {side} pixels are too many"):

@@ -1,6 +1,4 @@
-"""Lists, indices and headers that are not UTF-8, lead elsewhere, have absurd numbers, or promise
-too much.
-"""
+"""Lists, indices and headers with invalid UTF-8, absurd numbers, or paths that lead outside."""
 
 import json
 
@@ -48,7 +46,7 @@ def test_index_of_other_numbers_is_refused_by_its_line(tmp_path, line):
         "",
     ],
 )
-def test_property_that_promises_too_much_is_refused(tmp_path, message):
+def test_property_that_declares_too_much_is_refused(tmp_path, message):
     with pytest.raises(DataError, match="property"):
         read_property(written(tmp_path / "property", message))
 
@@ -141,7 +139,7 @@ def test_binary_in_place_of_text_is_refused(tmp_path, reader, kind):
     assert len(str(caught.value)) <= 300 + len(str(tmp_path))
 
 
-def test_numbers_of_templates_are_whole(tmp_path):
+def test_template_numbers_are_integers(tmp_path):
     for number in ("0.5", "1e300", "9007199254740993"):
         with pytest.raises(
             DataError, match="row 2: the numbers of a template and of a medium are whole"
@@ -166,7 +164,7 @@ def test_numbers_of_templates_are_whole(tmp_path):
 def test_malformed_journal_restarts_the_packing(tmp_path, line):
     written(tmp_path / "journal.jsonl", line + "\n")
     with PackWriter(tmp_path) as writer:
-        assert writer.dealt_with == 0
+        assert writer.processed == 0
     assert (tmp_path / "journal.jsonl").read_text() == ""
 
 
@@ -197,9 +195,7 @@ def test_people_of_folds_in_another_form_are_refused(tmp_path, message):
         b'{"a": 1' + b"0" * 400 + b"}",
     ],
 )
-def test_metrics_that_are_no_records_are_refused_by_their_line_and_dropped_on_resuming(
-    tmp_path, line
-):
+def test_malformed_metrics_are_refused_by_line_and_dropped_on_resuming(tmp_path, line):
     run = Run.create("x", 0, {}, within=tmp_path)
     written(
         run.folder / "metrics.jsonl", b'{"step": 1, "loss": 0.5}\n' + line + b'\n{"step": 9}\n{"st'

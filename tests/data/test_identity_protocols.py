@@ -15,7 +15,7 @@ def test_folds_share_no_people():
         identity_protocols.folds([0, 1, 2], 4)
 
 
-def test_disjoint_pairs_are_right_and_stay_in_their_people():
+def test_disjoint_pairs_are_correct_and_stay_within_their_people():
     p = identity_protocols.disjoint_pairs(LABELS, 20, count=5, seed=3)
     fold = identity_protocols.folds(LABELS, 5, seed=3)
     assert np.array_equal(LABELS[p.first] == LABELS[p.second], p.same)
@@ -28,7 +28,7 @@ def test_disjoint_pairs_are_right_and_stay_in_their_people():
     )
 
 
-def test_gallery_and_probes_are_disjoint_and_whole():
+def test_gallery_and_probes_are_disjoint_and_complete():
     split = identity_protocols.gallery_and_probes(LABELS, 2, seed=1)
     assert sorted([*split.gallery, *split.probes]) == list(range(len(LABELS)))
     assert np.bincount(LABELS[split.gallery]).tolist() == [2] * 30

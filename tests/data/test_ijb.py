@@ -38,21 +38,21 @@ def together(text: str) -> str:
 
 @pytest.mark.parametrize("name", ["ijbb", "ijbc"])
 def test_meta_files_become_rows(tmp_path, name):
-    found = ijb.load(miniature(tmp_path, name), name)
-    assert found.template_ids.tolist() == [3, 7, 90]
-    assert found.template.tolist() == [1, 1, 0, 0, 2]
-    assert found.media.tolist() == [1, 2, 5, 5, 6]
-    assert found.pairs.first.tolist() == [1, 2]
-    assert found.pairs.second.tolist() == [0, 1]
-    assert found.pairs.same.tolist() == [False, True]
-    assert np.allclose(found.detector_score, [0.1, 0.2, 0.3, 0.4, 0.5])
+    templates = ijb.load(miniature(tmp_path, name), name)
+    assert templates.template_ids.tolist() == [3, 7, 90]
+    assert templates.template.tolist() == [1, 1, 0, 0, 2]
+    assert templates.media.tolist() == [1, 2, 5, 5, 6]
+    assert templates.pairs.first.tolist() == [1, 2]
+    assert templates.pairs.second.tolist() == [0, 1]
+    assert templates.pairs.same.tolist() == [False, True]
+    assert np.allclose(templates.detector_score, [0.1, 0.2, 0.3, 0.4, 0.5])
 
 
 def test_images_are_aligned(tmp_path):
-    found = ijb.load(miniature(tmp_path), "ijbc")
-    faces = found.read([3, 0], size=112)
+    templates = ijb.load(miniature(tmp_path), "ijbc")
+    faces = templates.read([3, 0], size=112)
     assert faces.shape == (2, 112, 112, 3)
-    assert np.array_equal(faces[1], align(decode(jpeg(0, 130), ""), found.points[0]))
+    assert np.array_equal(faces[1], align(decode(jpeg(0, 130), ""), templates.points[0]))
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_images_are_aligned(tmp_path):
         (
             "face_tid_mid",
             lambda t: t + "6.jpg 3\n",
-            "row 6: a name and 2 numbers are wanted, here are 2",
+            "row 6: expected a name and 2 numbers, got 2",
         ),
-        ("face_tid_mid", lambda t: t + "6.jpg 3 x\n", "a name and 2 numbers a row are wanted"),
+        ("face_tid_mid", lambda t: t + "6.jpg 3 x\n", "expected a name and 2 numbers per row"),
         ("face_tid_mid", lambda t: t.replace("2.jpg", "9.jpg"), "differ, first in row 2"),
         ("face_tid_mid", lambda t: t + "6.jpg 3 6\n", "differ, first in row 6"),
         ("name_5pts_score", lambda t: t.replace("0.2", "nan"), "row 2: a number is not finite"),
@@ -91,10 +91,10 @@ def test_meta_files_of_another_form_are_refused(tmp_path, file, change, message)
 
 
 def test_missing_files_are_named(tmp_path):
-    found = ijb.load(miniature(tmp_path), "ijbc")
+    templates = ijb.load(miniature(tmp_path), "ijbc")
     (tmp_path / "loose_crop/4.jpg").unlink()
     with pytest.raises(DataError, match=r"4\.jpg is missing, it is image 3"):
-        found.read([3])
+        templates.read([3])
     (tmp_path / "meta/ijbc_name_5pts_score.txt").unlink()
     with pytest.raises(DataError, match=r"ijbc_name_5pts_score\.txt does not exist"):
         ijb.load(tmp_path, "ijbc")

@@ -16,11 +16,11 @@ from cdmllab.errors import DataError
 
 
 def test_pack_is_described(tmp_path):
-    found = inspect(write_pack(tmp_path / "p"))
-    assert found.kind == "pack"
+    findings = inspect(write_pack(tmp_path / "p"))
+    assert findings.kind == "pack"
     hashes = ("file SHA-256", "pixels and labels SHA-256")
-    assert all(len(found.facts.pop(key)) == 64 for key in hashes)
-    assert found.facts == {
+    assert all(len(findings.facts.pop(key)) == 64 for key in hashes)
+    assert findings.facts == {
         "copy": "none of its name is known",
         "records": "10",
         "header record": "yes",
@@ -31,7 +31,7 @@ def test_pack_is_described(tmp_path):
         "sizes": "16 x 16 (6)",
         "decoded": "6 of 6",
     }
-    assert found.problems == []
+    assert findings.problems == []
 
 
 PROBLEMS = {
@@ -41,7 +41,7 @@ PROBLEMS = {
     ),
     "sizes": (
         lambda p: write_pack(p, (0, 1), images=[jpeg(0), jpeg(1, 20)]),
-        "images of other sizes",
+        "but there are images of other sizes",
     ),
     "gap": (lambda p: write_pack(p, (0, 2)), "1 identities have no image, the first is 1"),
     "cut": (lambda p: _cut(write_pack(p, index=False)), "past the end|ends inside"),
@@ -73,11 +73,11 @@ PROBLEMS = {
     ),
     "count": (
         lambda p: _property(write_pack(p), "3,16,16\n7\n"),
-        "property says 7 images, there are 6",
+        "property says 7 images, the pack has 6",
     ),
     "orientation": (
         lambda p: write_pack(p, (0, 1), images=[jpeg(0), _turned()]),
-        "1 images carry an EXIF orientation",
+        "1 images have an EXIF orientation",
     ),
     "checksums": (lambda p: _checksums(write_pack(p)), "2 checksums, there are 10 records"),
 }
@@ -150,16 +150,16 @@ def test_folder_is_described_and_loose_images_are_reported(tmp_path):
     root = folder(tmp_path / "f")
     (root / "p0/0.jpg").write_bytes(b"x")
     (root / "lost.jpg").write_bytes(jpeg(1))
-    found = inspect(root)
-    assert found.facts["identities"] == "3"
-    assert any("p0/0.jpg" in problem for problem in found.problems)
+    findings = inspect(root)
+    assert findings.facts["identities"] == "3"
+    assert any("p0/0.jpg" in problem for problem in findings.problems)
     assert (
         "left out 1 (lost.jpg): an image next to the folders of people, which belongs to nobody"
-        in found.problems
+        in findings.problems
     )
 
 
-def test_long_lists_are_cut(tmp_path):
+def test_long_lists_are_shortened(tmp_path):
     root = folder(tmp_path / "f", (30,))
     for file in (root / "p0").iterdir():
         file.write_bytes(b"x")
@@ -183,9 +183,7 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_ranges_above_the_limit_of_float32_are_compared_as_it_rounds_them():
-    """Glint360K has 17,091,657 images: the exact ends are odd for half of the people, and a sound
-    pack rounds them.
-    """
+    """Glint360K has 17,091,657 images: half of the range ends are odd, and float32 rounds them."""
     exact = np.array([[2**24 - 3, 2**24 - 1], [2**24 + 1, 2**24 + 3], [17_091_601, 17_091_658]])
     stored = np.float32(exact).astype(np.float64)
     assert stored.tolist() == [[16777213, 16777215], [16777216, 16777220], [17091600, 17091658]]
@@ -196,7 +194,7 @@ def test_ranges_above_the_limit_of_float32_are_compared_as_it_rounds_them():
     assert pack_checks.differ(exact[:1] + 1, exact[:1]).all()  # exact below the limit
 
 
-def test_spans_are_first_and_behind_last():
+def test_spans_are_half_open():
     assert pack_checks.spans(np.array([0, 0, 2, 2, 2, 3]), 5).tolist() == [
         [1, 3],
         [0, 0],
@@ -206,7 +204,7 @@ def test_spans_are_first_and_behind_last():
     ]
 
 
-def test_pack_that_insightface_builds_with_its_recbuilder_is_well(tmp_path):
+def test_pack_of_insightfaces_recbuilder_is_sound(tmp_path):
     """No header; the keys begin with 0; `property` has the number of images on a second line."""
     root = write_pack(tmp_path / "p", header=False)
     (root / "property").write_text("3,16,16\n6\n")
@@ -218,7 +216,7 @@ def test_bin_with_an_exif_orientation_is_reported(tmp_path):
     assert [
         p
         for p in inspect(tmp_path / "a.bin").problems
-        if "10 images carry an EXIF orientation, the first is image 2" in p
+        if "10 images have an EXIF orientation, the first is image 2" in p
     ]
 
 
@@ -227,20 +225,20 @@ def test_folder_reports_what_was_left_out(tmp_path):
     (root / "p0/up").symlink_to("..")
     for name in ("Thumbs.db", "note.txt", "a.HEIC"):
         (root / "p1" / name).write_bytes(b"x")
-    found = inspect(root)
-    assert found.facts["identities"] == "2"
+    findings = inspect(root)
+    assert findings.facts["identities"] == "2"
     assert (
-        found.facts["left out"]
+        findings.facts["left out"]
         == "1 (p1/Thumbs.db): ignored (Thumbs.db); 1 (p1/note.txt): no image (.txt)"
     )
-    assert found.problems == [
+    assert findings.problems == [
         f"left out 1 (p0/up): {walk.LINK}",
         "left out 1 (p1/a.HEIC): .heic images are not read",
     ]
     assert inspect(root, ignore=("*.heic", "up")).problems == []
 
 
-def test_report_holds_everything_uncut(tmp_path):
+def test_report_contains_everything_in_full(tmp_path):
     root = folder(tmp_path / "f", (30,))
     for file in (root / "p0").iterdir():
         file.write_bytes(b"x")
@@ -259,7 +257,7 @@ def test_report_holds_everything_uncut(tmp_path):
     assert written["problems"][-1] == "... and 10 more images"
 
 
-def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, monkeypatch):
+def test_unreadable_file_of_a_pack_is_listed_as_a_problem(tmp_path, monkeypatch):
     root = write_pack(tmp_path / "p")
     real = os.open
 
@@ -274,7 +272,7 @@ def test_file_of_a_pack_that_cannot_be_read_is_a_problem_like_others(tmp_path, m
     ]
 
 
-def test_report_of_the_packing_that_is_damaged_is_a_problem(tmp_path):
+def test_damaged_report_of_a_packing_is_a_problem(tmp_path):
     root = write_pack(tmp_path / "p")
     (root / "report.json").write_text("{")
     assert any("report.json is not readable JSON" in problem for problem in inspect(root).problems)
@@ -282,7 +280,7 @@ def test_report_of_the_packing_that_is_damaged_is_a_problem(tmp_path):
     assert inspect(root).problems == []
 
 
-def test_file_of_no_known_kind_is_named(tmp_path):
+def test_file_of_unknown_kind_is_named(tmp_path):
     (tmp_path / "lfw.bin.download").write_text("<!DOCTYPE html><html>")
     with pytest.raises(DataError, match=r"neither a pack .* nor a folder: it is an HTML page"):
         inspect(tmp_path / "lfw.bin.download")

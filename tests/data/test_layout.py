@@ -24,19 +24,19 @@ def test_fields_of_a_header_and_an_image():
     ]
 
 
-def test_fields_cover_every_byte_once_also_of_a_piece():
+def test_fields_cover_every_byte_once_even_in_a_truncated_file():
     data = (
         frame(records.pack([1.0, 2.0, 3.0]))
         + frame(b"abcd" + WORD + b"efg")
         + frame(records.pack(1.0, b"x" * 50))
     )
     for cut in (len(data), 100, 61, 40, 8):
-        found = fields(data[:cut])
-        assert found[0].start == 0
-        assert all(a.end == b.start for a, b in pairwise(found))
-        assert found[-1].end == cut
+        segments = fields(data[:cut])
+        assert segments[0].start == 0
+        assert all(a.end == b.start for a, b in pairwise(segments))
+        assert segments[-1].end == cut
 
 
-def test_continued_parts_hold_image_only():
+def test_continued_parts_contain_image_bytes_only():
     kinds = [f.kind for f in fields(frame(b"abcd" + WORD + b"efg"))]
     assert kinds == ["magic", "length", "image", "magic", "length", "image", "padding"]

@@ -1,6 +1,4 @@
-"""LFW in every form it can be had in: archives, unpacked, from mirrors, and as a Mac or Windows
-leaves it.
-"""
+"""LFW in every form: archives, unpacked, from mirrors, and with the traces of macOS and Windows."""
 
 import importlib.util
 import io
@@ -57,7 +55,7 @@ def unpack(data, into):
 
 
 @pytest.mark.parametrize("name", [name for name in lfw.FOLDERS if name != "lfw"])
-def test_unpacked_folder_is_as_good_as_its_archive(data, whole, name):
+def test_unpacked_folder_equals_its_archive(data, whole, name):
     (data / name).parent.mkdir(exist_ok=True)
     unpack(data, data / name)
     assert lfw.archive() == data / name
@@ -73,7 +71,7 @@ def test_people_may_be_in_the_lfw_folder_itself(data, whole):
     same(whole, again())
 
 
-def test_folder_with_pairs_alone_is_no_lfw(data):
+def test_folder_with_only_pairs_is_not_lfw(data):
     (data / "lfw").mkdir()
     (data / "lfw/pairs.txt").write_text(miniatures.lfw_pairs())
     assert lfw.archive() is None
@@ -81,9 +79,7 @@ def test_folder_with_pairs_alone_is_no_lfw(data):
 
 
 def kaggle_pairs() -> str:
-    """Kaggle's table: the rows of ``pairs.txt``, a header of four columns, lines as Windows ends
-    them.
-    """
+    """Kaggle's table: the rows of ``pairs.txt``, a header of four columns, Windows line endings."""
     rows = [line.replace("\t", ",") for line in miniatures.lfw_pairs().splitlines()[1:]]
     rows = [row if row.count(",") == 3 else f"{row}," for row in rows]
     return "".join(f"{row}\r\n" for row in ["name,imagenum1,imagenum2,", *rows])
@@ -102,7 +98,7 @@ def kaggle_zip(data, name):
 
 
 @pytest.mark.parametrize("name", ["archive.zip", "lfw-dataset.zip"])
-def test_kaggles_zip_is_all_that_is_needed(data, whole, name):
+def test_kaggles_zip_is_sufficient(data, whole, name):
     kaggle_zip(data, name)
     assert lfw.pair_file() == data / "lfw" / name
     assert lfw.available()
@@ -110,7 +106,7 @@ def test_kaggles_zip_is_all_that_is_needed(data, whole, name):
     assert datasets.missing("lfw", {}) == ""
 
 
-def test_kaggles_zip_unpacked(data, whole):
+def test_kaggles_zip_is_read_unpacked(data, whole):
     kaggle_zip(data, "archive.zip")
     extract(data / "lfw/archive.zip", data / "lfw")
     (data / "lfw/archive.zip").unlink()
@@ -118,10 +114,8 @@ def test_kaggles_zip_unpacked(data, whole):
     same(whole, again())
 
 
-def test_mirror_that_deals_the_images_to_numbered_folders(data, whole):
-    """As on Hugging Face: ``train/images/000/Name_0001.jpg``, and a table with the columns of its
-    own.
-    """
+def test_mirror_with_numbered_folders_is_read(data, whole):
+    """As on Hugging Face: ``train/images/000/Name_0001.jpg``, and a table with other columns."""
     unpack(data, data / "people")
     for k, file in enumerate(sorted((data / "people").rglob("*.jpg"))):
         target = data / f"lfw/train/images/{k % 3:03d}/{file.name}"
@@ -138,9 +132,7 @@ def test_mirror_that_deals_the_images_to_numbered_folders(data, whole):
 
 
 def with_mac_files(path):
-    """As macOS packs it: every file and folder has a twin that begins with ``._``, and is
-    no image.
-    """
+    """As macOS packs it: every file and folder has a twin ``._name`` that is not an image."""
     with tarfile.open(path) as tar:
         files = [(member.name, tar.extractfile(member).read()) for member in tar.getmembers()]
     with tarfile.open(path, "w:gz") as tar:
@@ -204,7 +196,7 @@ def test_other_archives_from_a_mac_are_read_too(data, tmp_path, kind):
         ("a/_b.jpg", False),
     ],
 )
-def test_clutter_is_known_by_its_name(name, clutter):
+def test_clutter_is_recognised_by_its_name(name, clutter):
     assert is_clutter(name) is clutter
 
 
@@ -230,10 +222,10 @@ def test_missing_image_does_not_shift_the_ones_after_it(data, whole):
         lfw.pairs(faces)
 
 
-def test_two_versions_side_by_side_are_refused(data, whole):
+def test_two_versions_in_one_folder_are_refused(data, whole):
     unpack(data, data / "lfw/first")
     shutil.copytree(data / "lfw/first", data / "lfw/second")
-    with pytest.raises(DataError, match=r"holds Person_\d\d_000\d\.jpg twice"):
+    with pytest.raises(DataError, match=r"contains Person_\d\d_000\d\.jpg twice"):
         lfw.images(size=SIZE)
 
 
@@ -270,14 +262,14 @@ def test_text_with_windows_line_endings_passes_the_check(tmp_path, capsys):
         job.check(path)
         assert "checked" in capsys.readouterr().out
     path.write_bytes(content.replace(b"1\t3", b"1\t2", 1))
-    with pytest.raises(DataError, match="it is not the file handed out"):
+    with pytest.raises(DataError, match="it is not the published file"):
         job.check(path)
     path.write_bytes(content[:-9])
-    with pytest.raises(DataError, match="the download is not complete"):
+    with pytest.raises(DataError, match="the download is incomplete"):
         job.check(path)
 
 
-def told(listed):
+def named_pairs(listed):
     p = listed.pairs
     return [
         (listed.names[a], listed.names[b], bool(s), int(f))
@@ -292,8 +284,8 @@ def test_shuffled_table_still_gives_ten_folds(tmp_path):
     random.Random(0).shuffle(rows)
     (tmp_path / "pairs.csv").write_text("\n".join([header, *rows]))
     shuffled = pair_lists.lfw(tmp_path / "pairs.csv")
-    assert {pair[:3] for pair in told(shuffled)} == {
-        pair[:3] for pair in told(pair_lists.lfw(plain))
+    assert {pair[:3] for pair in named_pairs(shuffled)} == {
+        pair[:3] for pair in named_pairs(pair_lists.lfw(plain))
     }
     for fold in range(10):
         assert shuffled.pairs.same[shuffled.pairs.fold == fold].tolist() == [True, False]
@@ -315,9 +307,9 @@ def test_shuffled_table_still_gives_ten_folds(tmp_path):
         ("fold_id,is_same,image_a,image_b\n1,2,A_0001.jpg,A_0002.jpg", "row 2"),
         ("fold_id,is_same,image_a,image_b\n1,1,A.jpg,A_0002.jpg", "row 2"),
         ("fold_id,is_same,image_a,image_b\n1,1", "row 2"),
-        ("fold_id,is_same,image_a,image_b", "names no pairs"),
+        ("fold_id,is_same,image_a,image_b", "contains no pairs"),
         ("fold_id,is_same,image_a,image_b\n2,1,A_0001.jpg,A_0002.jpg", "fold 1 of 2 has no pairs"),
-        ("10\t0", "names no pairs"),
+        ("10\t0", "contains no pairs"),
         ("²\t1", "line 1: expected `folds pairs`"),
     ],
 )
@@ -339,7 +331,7 @@ def script():
     return module
 
 
-def test_script_takes_kaggles_zip(data, whole, tmp_path, capsys):
+def test_script_accepts_kaggles_zip(data, whole, tmp_path, capsys):
     kaggle_zip(data, "archive.zip")
     module = script()
     script_job.main(module.__file__, module.make, ["--to", str(tmp_path / "out"), "--other-counts"])
@@ -355,7 +347,7 @@ def test_registry_has_the_files_that_scikit_learn_fetches():
         assert remote.url in registry.get("lfw").source
 
 
-def test_dead_address_is_named_nowhere():
+def test_no_file_names_a_dead_address():
     root = SCRIPTS.parent
     for path in [
         *root.glob("data_scripts/**/*"),

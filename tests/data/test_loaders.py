@@ -25,7 +25,7 @@ def flat(lists):
     return list(chain.from_iterable(lists))
 
 
-def test_batches_hold_the_images_of_their_rows():
+def test_batches_contain_the_images_of_their_rows():
     for batch in Loader(SET, 8):
         assert batch.images.shape == (8, 3, 12, 12)
         assert batch.images.dtype == torch.uint8
@@ -33,7 +33,7 @@ def test_batches_hold_the_images_of_their_rows():
         assert np.array_equal(batch.images.permute(0, 2, 3, 1).numpy(), SET.images[batch.rows])
 
 
-def test_epoch_shows_each_image_once_and_the_next_another_order():
+def test_epoch_has_each_image_once_and_the_next_has_another_order():
     loader = Loader(SET, 5, seed=3)
     assert len(loader) == 11
     first, second = flat(rows(loader)), flat(rows(loader))
@@ -56,13 +56,13 @@ def test_workers_change_nothing(augmentation):
 
 @pytest.mark.parametrize("workers", [0, 3])
 @pytest.mark.parametrize("stop", [0, 1, 5, 9, 11, 14])
-def test_loader_goes_on_in_the_middle_of_an_epoch(workers, stop):
+def test_loader_resumes_in_the_middle_of_an_epoch(workers, stop):
     def stream(loader):
         while True:
             yield from loader
 
     whole = stream(Loader(SET, 6, seed=2, augmentation="flip"))
-    wanted = [next(whole) for _ in range(20)]
+    expected = [next(whole) for _ in range(20)]
     before = Loader(SET, 6, seed=2, augmentation="flip", workers=workers)
     stopped = stream(before)
     for _ in range(stop):
@@ -70,14 +70,14 @@ def test_loader_goes_on_in_the_middle_of_an_epoch(workers, stop):
     after = Loader(SET, 6, seed=2, augmentation="flip")
     after.load_state_dict(before.state_dict())
     going_on = stream(after)
-    for batch in wanted[stop:]:
+    for batch in expected[stop:]:
         again = next(going_on)
         assert torch.equal(again.rows, batch.rows)
         assert torch.equal(again.images, batch.images)
     stopped.close()
 
 
-def test_state_is_plain_values_and_fits_another_number_of_processes():
+def test_state_is_plain_values_and_loads_with_other_numbers_of_processes():
     loader = Loader(SET, 6, seed=2)
     iterator = iter(loader)
     seen = rows([next(iterator), next(iterator)])
@@ -99,10 +99,8 @@ def test_processes_see_parts_of_one_order():
         assert batch.rows.tolist() == flat(rows(parts))
 
 
-def test_augmentation_is_drawn_anew_for_every_seed_epoch_place_and_process():
-    """One image over and over, so that two batches are equal exactly where the same was drawn for
-    them.
-    """
+def test_augmentation_differs_by_seed_epoch_position_and_process():
+    """All images are the same, so two batches are equal exactly if their augmentations are."""
     one = ArraySet(np.repeat(SET.images[:1], 55, axis=0), LABELS)
     batches = []
     for seed in range(2):
@@ -121,7 +119,7 @@ def test_state_of_another_set_is_refused():
         Loader(SET, 6).load_state_dict(Loader(other, 6).state_dict())
 
 
-def test_cap_holds_in_each_epoch_with_other_images():
+def test_limit_per_identity_holds_in_each_epoch_with_other_images():
     loader = Loader(SET, 4, per_identity=3)
     assert loader.images == 1 + 2 + 3 * 8
     epochs = [loader.order(epoch) for epoch in range(5)]
@@ -134,7 +132,7 @@ def test_without_shuffling_the_order_is_the_sets():
     assert flat(rows(Loader(SET, 11, shuffle=False))) == list(range(55))
 
 
-def test_error_of_a_worker_arrives_and_threads_end():
+def test_error_of_a_worker_is_raised_and_threads_end():
     class Broken(ArraySet):
         def read(self, chosen):
             if 17 in chosen:
@@ -175,7 +173,7 @@ def test_options_out_of_range_are_refused(options, message):
         Loader(SET, **options)
 
 
-def test_batches_are_turned_once_for_any_device():
+def test_batches_are_transposed_once_for_any_device():
     """A device that is neither the CPU nor CUDA, as Apple's, had its images transposed twice."""
     wide = ArraySet(np.zeros((8, 12, 20, 3), np.uint8), np.arange(8))
     batch = next(iter(Loader(wide, 4, device="meta")))
@@ -184,7 +182,7 @@ def test_batches_are_turned_once_for_any_device():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_batches_end_on_the_gpu_nearly_as_on_the_cpu():
+def test_batches_on_the_gpu_are_close_to_those_on_the_cpu():
     pair = (Loader(SET, 6, augmentation="datn_page", device=d, workers=2) for d in ("cpu", "cuda"))
     for cpu, gpu in zip(*pair, strict=True):
         assert gpu.images.device.type == gpu.labels.device.type == "cuda"
@@ -205,7 +203,7 @@ def test_nvjpeg_refuses_grey_and_names_an_image_of_another_size(tmp_path, monkey
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_nvjpeg_batches_are_nearly_those_of_the_cpu(tmp_path):
+def test_nvjpeg_batches_are_close_to_those_of_the_cpu(tmp_path):
     flat = [encode_jpeg(np.full((32, 32, 3), 40 * k, dtype=np.uint8)) for k in range(6)]
     pack = Pack(write_pack(tmp_path / "p", size=32, images=flat))
     for cpu, gpu in zip(

@@ -1,5 +1,4 @@
-"""Every row of the table of modes in `cdmllab.data.decode.decode`, from images built byte by byte
-or by Pillow.
+"""Every row of the table of modes in `cdmllab.data.decode.decode`, from images built here.
 
 Values marked OpenCV are what ``cv2.imread`` of OpenCV 5.0.0 gives for the same bytes.
 """
@@ -42,9 +41,7 @@ def png(
 def tiff(
     data: bytes, width: int, height: int, bits: int, *, photometric: int = 1, kind: int = 1
 ) -> bytes:
-    """A little-endian TIFF of one strip; `kind` is the sample format: 1 unsigned, 2 signed, 3
-    float.
-    """
+    """A little-endian TIFF of one strip; `kind`: 1 unsigned, 2 signed, 3 float samples."""
     tags = {
         256: width,
         257: height,
@@ -101,11 +98,11 @@ def test_sixteen_bit_grey_keeps_its_upper_byte(kind):
 
 def test_twelve_bit_levels_are_scaled_by_their_own_range():
     rows = [[0, 15, 16, 2048], [1000, 4079, 4080, 4095]]
-    wanted = [[0, 0, 1, 128], [62, 254, 255, 255]]
-    assert grey(tiff(packed_12_bits(rows), 4, 2, 12)) == wanted
+    expected = [[0, 0, 1, 128], [62, 254, 255, 255]]
+    assert grey(tiff(packed_12_bits(rows), 4, 2, 12)) == expected
     # A PGM that announces 4,095 as white; OpenCV does not scale and gives at most 15.
     pgm = decode(b"P5 4 2 4095\n" + np.array(rows, ">u2").tobytes(), "here", colour="GRAY")
-    assert np.abs(pgm[..., 0].astype(int) - wanted).max() <= 1
+    assert np.abs(pgm[..., 0].astype(int) - expected).max() <= 1
     assert pgm.max() == 255
 
 
@@ -118,10 +115,10 @@ def test_tiff_in_which_zero_is_white_is_inverted():
 
 def test_sixteen_bit_colour_keeps_its_upper_byte():
     row = struct.pack(">6H", 0x1234, 0x56FF, 0x9A00, 0, 0x00FF, 0xFFFF)
-    wanted = [[0x12, 0x56, 0x9A], [0, 0, 0xFF]]  # OpenCV
-    assert decode(png([row, row], 2, 16, 2), "here").tolist() == [wanted, wanted]
+    expected = [[0x12, 0x56, 0x9A], [0, 0, 0xFF]]  # OpenCV
+    assert decode(png([row, row], 2, 16, 2), "here").tolist() == [expected, expected]
     assert decode(b"P6 2 2 65535\n" + row + row, "here").astype(int)[0, 0] == pytest.approx(
-        wanted[0], abs=1
+        expected[0], abs=1
     )
 
 
@@ -197,7 +194,7 @@ def test_alpha_is_blended_with_black():
     assert grey(stored(colour, "WEBP", lossless=True, exact=True)) == [BLENDED] * 2
 
 
-def test_colour_below_full_transparency_does_not_show():
+def test_colour_of_fully_transparent_pixels_is_ignored():
     """Two images that look alike and differ in what lies below the mask decode alike."""
     pixels = np.full((4, 4, 4), 255, np.uint8)
     pixels[:, :2, 3] = 0
@@ -228,9 +225,9 @@ def test_opaque_alpha_changes_nothing():
 
 def test_cmyk_of_a_jpeg_is_inverted_and_of_a_tiff_not():
     ink = Image.new("CMYK", (16, 16), (40, 80, 120, 60))
-    wanted = np.array([165, 135, 104])  # OpenCV; 255 - c, less black's share
+    expected = np.array([165, 135, 104])  # OpenCV; 255 - c, less black's share
     for data in (stored(ink, "JPEG", quality=95), stored(ink, "TIFF")):
-        assert np.abs(decode(data, "here").reshape(-1, 3) - wanted).max() <= 2
+        assert np.abs(decode(data, "here").reshape(-1, 3) - expected).max() <= 2
 
 
 def test_lab_is_converted():
@@ -238,7 +235,7 @@ def test_lab_is_converted():
     assert lab.min() >= 250  # the lightest grey there is
 
 
-def test_animations_and_pages_give_the_first():
+def test_first_frame_or_page_is_read():
     frames = [Image.new("RGB", (4, 4), (level,) * 3) for level in (40, 200)]
     for kind, options in (("GIF", {}), ("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})):
         data = stored(frames[0], kind, save_all=True, append_images=frames[1:], **options)
@@ -259,6 +256,6 @@ def test_formats_of_photographs_are_read(kind):
 
 
 @pytest.mark.parametrize("kind", ["EPS", "PDF", "ICO", "TGA", "PCX"])
-def test_formats_of_documents_and_of_no_signature_are_not(kind):
+def test_document_formats_and_those_without_signature_are_refused(kind):
     with pytest.raises(DataError, match="cannot be decoded"):
         decode(stored(Image.new("RGB", (16, 16)), kind), "here")

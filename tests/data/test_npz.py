@@ -1,6 +1,4 @@
-"""Foreign ``.npz`` files: the arrays that NumPy reads, or one sentence and no more memory than they
-are worth.
-"""
+"""Untrusted ``.npz`` files: the arrays that NumPy reads, or one error and little memory."""
 
 import io
 import tracemalloc
@@ -43,29 +41,29 @@ def archive(path, members, compression=zipfile.ZIP_STORED):
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_arrays_are_those_that_numpy_reads(tmp_path, save):
     save(tmp_path / "x.npz", **ARRAYS)
-    with npz.opened(tmp_path / "x.npz") as found:
-        assert found.files == list(ARRAYS)
-        for name, wanted in ARRAYS.items():
-            np.testing.assert_array_equal(found[name], wanted, strict=True)
-        assert found["a"].flags.writeable
+    with npz.opened(tmp_path / "x.npz") as arrays:
+        assert arrays.files == list(ARRAYS)
+        for name, expected in ARRAYS.items():
+            np.testing.assert_array_equal(arrays[name], expected, strict=True)
+        assert arrays["a"].flags.writeable
 
 
 BAD = {
-    "objects": (member(np.array([{}, 1], dtype=object)), "numbers are wanted"),
-    "text": (member(np.array(["a"])), "numbers are wanted"),
-    "records": (member(np.zeros(1, [("a", "f4")])), "numbers are wanted"),
-    "too much promised": (
+    "objects": (member(np.array([{}, 1], dtype=object)), "expected numbers"),
+    "text": (member(np.array(["a"])), "expected numbers"),
+    "records": (member(np.zeros(1, [("a", "f4")])), "expected numbers"),
+    "too much declared": (
         header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}"),
-        "promises",
+        "declares",
     ),
     "overflow": (
         header("{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296)}"),
-        "promises",
+        "declares",
     ),
-    "negative": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -8)}"), "promises"),
+    "negative": (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -8)}"), "declares"),
     "too little promised": (
         header("{'descr': '<f8', 'fortran_order': False, 'shape': (1,)}") + bytes(9),
-        "promises",
+        "declares",
     ),
     "a strange type": (
         header("{'descr': '(1,,2)f4', 'fortran_order': False, 'shape': (1,)}"),
@@ -80,11 +78,11 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_members_that_are_no_plain_arrays_are_refused_by_name(tmp_path, name):
+def test_members_that_are_not_plain_arrays_are_refused_by_name(tmp_path, name):
     content, message = BAD[name]
     path = archive(tmp_path / "x.npz", [("a.npy", content)])
-    with pytest.raises(DataError, match=message) as caught, npz.opened(path) as found:
-        found["a"]
+    with pytest.raises(DataError, match=message) as caught, npz.opened(path) as arrays:
+        arrays["a"]
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) <= 300
 
@@ -102,8 +100,8 @@ def test_bomb_is_refused_before_decoding(tmp_path):
             stream.write(bytes(1 << 20))
     assert path.stat().st_size < 2 << 20
     tracemalloc.start()
-    with pytest.raises(DataError, match="implausible"), npz.opened(path) as found:
-        found["a"]
+    with pytest.raises(DataError, match="implausible"), npz.opened(path) as arrays:
+        arrays["a"]
     assert tracemalloc.get_traced_memory()[1] < 32 << 20
     tracemalloc.stop()
 
@@ -124,8 +122,8 @@ def test_encrypted_member_is_refused(tmp_path):
         at = content.index(signature) + flags
         content = content[:at] + b"\x01" + content[at + 1 :]
     path.write_bytes(content)
-    with pytest.raises(DataError, match="is encrypted"), npz.opened(path) as found:
-        found["a"]
+    with pytest.raises(DataError, match="is encrypted"), npz.opened(path) as arrays:
+        arrays["a"]
 
 
 def test_changed_bit_is_detected(tmp_path):
@@ -133,8 +131,8 @@ def test_changed_bit_is_detected(tmp_path):
     content = bytearray(path.read_bytes())
     content[300] ^= 1
     path.write_bytes(content)
-    with pytest.raises(DataError, match="Bad CRC-32"), npz.opened(path) as found:
-        found["a"]
+    with pytest.raises(DataError, match="Bad CRC-32"), npz.opened(path) as arrays:
+        arrays["a"]
 
 
 def test_missing_array_is_named(tmp_path):
@@ -143,6 +141,6 @@ def test_missing_array_is_named(tmp_path):
     np.savez(tmp_path / "x.npz", a=1, b=2)
     with (
         pytest.raises(DataError, match="has no array 'c'; it has a, b"),
-        npz.opened(tmp_path / "x.npz") as found,
+        npz.opened(tmp_path / "x.npz") as arrays,
     ):
-        found["c"]
+        arrays["c"]

@@ -32,9 +32,7 @@ KINDS = {
 
 
 def quarters() -> np.ndarray:
-    """24 x 16 pixels stored; the four quarters have the levels 0, 80 in the upper half and 160, 240
-    in the lower.
-    """
+    """24 x 16 stored pixels in four quarters: levels 0 and 80 above, 160 and 240 below."""
     levels = np.array([[0, 80], [160, 240]], np.uint8)
     return np.repeat(np.kron(levels, np.ones((8, 12), np.uint8))[..., None], 3, axis=2)
 
@@ -58,34 +56,34 @@ OPPOSITE = {"top": "bottom", "bottom": "top", "left": "right", "right": "left"}
 
 @pytest.mark.parametrize("value", SIDES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_files_are_turned_as_the_standard_says(kind, value):
+def test_files_are_rotated_as_the_standard_defines(kind, value):
     row, column = SIDES[value]
-    shown = decode(with_tag(value, kind), "here")
-    assert shown.shape == ((16, 24, 3) if value < 5 else (24, 16, 3))
-    assert corner(shown, row, column) == pytest.approx(0, abs=9)
-    assert corner(shown, row, OPPOSITE[column]) == pytest.approx(80, abs=9)
-    assert corner(shown, OPPOSITE[row], column) == pytest.approx(160, abs=9)
-    assert corner(shown, OPPOSITE[row], OPPOSITE[column]) == pytest.approx(240, abs=9)
+    decoded = decode(with_tag(value, kind), "here")
+    assert decoded.shape == ((16, 24, 3) if value < 5 else (24, 16, 3))
+    assert corner(decoded, row, column) == pytest.approx(0, abs=9)
+    assert corner(decoded, row, OPPOSITE[column]) == pytest.approx(80, abs=9)
+    assert corner(decoded, OPPOSITE[row], column) == pytest.approx(160, abs=9)
+    assert corner(decoded, OPPOSITE[row], OPPOSITE[column]) == pytest.approx(240, abs=9)
 
 
 @pytest.mark.parametrize("value", SIDES)
 @pytest.mark.parametrize("kind", KINDS)
-def test_turning_agrees_with_pillow_to_the_bit(kind, value):
+def test_rotation_equals_pillows_bit_for_bit(kind, value):
     data = with_tag(value, kind)
-    wanted = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
-    assert np.array_equal(decode(data, "here"), np.asarray(wanted))
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    assert np.array_equal(decode(data, "here"), np.asarray(expected))
     assert np.array_equal(
         decode(data, "here", upright=False), np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     )
 
 
-def test_grey_images_are_turned_too():
+def test_grey_images_are_rotated_too():
     assert decode(with_tag(6), "here", colour="GRAY").shape == (24, 16, 1)
 
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize(("kind", "code"), [("B", 1), ("H", 3), ("I", 4)])
-def test_tag_is_read_in_both_byte_orders_and_every_whole_type(order, kind, code):
+def test_tag_is_read_in_both_byte_orders_and_every_integer_type(order, kind, code):
     start = b"II*\0" if order == "<" else b"MM\0*"
     value = struct.pack(order + kind, 6).ljust(4, b"\0")
     width = struct.pack(order + "HHII", 0x0100, 3, 1, 0)
@@ -96,11 +94,11 @@ def test_tag_is_read_in_both_byte_orders_and_every_whole_type(order, kind, code)
 
 
 @pytest.mark.parametrize("value", [0, 9, 65535])
-def test_values_that_do_not_exist_turn_nothing(value):
+def test_undefined_values_rotate_nothing(value):
     assert orientation.of_jpeg(with_tag(value)) == 1
 
 
-def test_tag_behind_other_segments_is_found():
+def test_tag_after_other_segments_is_found():
     """Cameras write JFIF, comments or fill bytes in front of the EXIF."""
     data = with_tag(3)
     comment = b"\xff\xfe" + struct.pack(">H", 2 + 300) + b"c" * 300

@@ -30,7 +30,7 @@ def contents(root):
     return {name: (root / name).read_bytes() for name in FILES}
 
 
-def test_pack_holds_the_images_of_the_folders_in_order(tmp_path):
+def test_pack_contains_the_images_of_the_folders_in_order(tmp_path):
     source = folder(tmp_path / "src")
     report = pack(source, tmp_path / "dst", SMALL)
     packed = Pack(tmp_path / "dst")
@@ -50,7 +50,7 @@ def test_workers_change_nothing(tmp_path):
     assert contents(tmp_path / "one") == contents(tmp_path / "many")
 
 
-def test_other_sizes_are_cut_to_the_middle_and_resized(tmp_path):
+def test_other_sizes_are_cropped_to_the_centre_and_resized(tmp_path):
     (tmp_path / "src/a").mkdir(parents=True)
     wide = np.concatenate([np.zeros((20, 10, 3)), pixels(1, 20), np.zeros((20, 10, 3))], 1).astype(
         np.uint8
@@ -60,7 +60,7 @@ def test_other_sizes_are_cut_to_the_middle_and_resized(tmp_path):
     assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - pixels(1, 20)).max() < 12
 
 
-def test_landmarks_align_and_their_absence_is_a_reason(tmp_path):
+def test_landmarks_align_and_images_without_them_are_skipped(tmp_path):
     (tmp_path / "src/a").mkdir(parents=True)
     for name in ("1", "2"):
         Image.fromarray(pixels(3, 150)).save(tmp_path / f"src/a/{name}.png")
@@ -69,9 +69,9 @@ def test_landmarks_align_and_their_absence_is_a_reason(tmp_path):
     report = pack(
         tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt")
     )
-    assert report.skipped == {"a/2.png": "there are no landmarks for it"}
-    wanted = pixels(3, 150)[10:122, 20:132]
-    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - wanted).max() < 12
+    assert report.skipped == {"a/2.png": "it has no landmarks"}
+    expected = pixels(3, 150)[10:122, 20:132]
+    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - expected).max() < 12
 
 
 def test_bad_images_are_skipped_with_the_reason_and_leave_no_gap(tmp_path):
@@ -94,8 +94,8 @@ def test_grey_and_cmyk_jpegs_become_rgb(tmp_path, mode):
     (tmp_path / "src/a").mkdir(parents=True)
     (tmp_path / "src/a/1.jpg").write_bytes(jpeg(1, mode=mode))
     pack(tmp_path / "src", tmp_path / "dst", Settings(size=16, quality=100))
-    wanted = np.asarray(Image.open(tmp_path / "src/a/1.jpg").convert("RGB")).astype(int)
-    assert np.abs(Pack(tmp_path / "dst").read([0])[0] - wanted).max() <= 8
+    expected = np.asarray(Image.open(tmp_path / "src/a/1.jpg").convert("RGB")).astype(int)
+    assert np.abs(Pack(tmp_path / "dst").read([0])[0] - expected).max() <= 8
 
 
 class StopHere(Exception):  # noqa: N818  (no error, a stop)
@@ -103,7 +103,7 @@ class StopHere(Exception):  # noqa: N818  (no error, a stop)
 
 
 @pytest.mark.parametrize("at", [1, 4, 9])
-def test_stopped_packing_goes_on_to_the_same_pack(tmp_path, at):
+def test_stopped_packing_resumes_to_the_same_pack(tmp_path, at):
     source = folder(tmp_path / "src")
     (source / "p0/1.jpg").write_bytes(b"no image")
     pack(source, tmp_path / "whole", SMALL)
@@ -121,7 +121,7 @@ def test_stopped_packing_goes_on_to_the_same_pack(tmp_path, at):
     assert contents(tmp_path / "dst") == contents(tmp_path / "whole")
 
 
-def test_half_a_record_and_half_a_line_after_a_kill_are_cut_off(tmp_path):
+def test_incomplete_record_and_line_after_a_kill_are_removed(tmp_path):
     source = folder(tmp_path / "src")
     pack(source, tmp_path / "whole", SMALL)
     with pytest.raises(StopHere):
@@ -140,7 +140,7 @@ def test_half_a_record_and_half_a_line_after_a_kill_are_cut_off(tmp_path):
     assert contents(tmp_path / "dst") == contents(tmp_path / "whole")
 
 
-def test_changed_source_or_settings_start_anew(tmp_path):
+def test_changed_source_or_settings_restart_the_packing(tmp_path):
     source = folder(tmp_path / "src")
     for change in (
         lambda: Settings(size=8),
@@ -156,7 +156,7 @@ def test_changed_source_or_settings_start_anew(tmp_path):
         assert pack(source, tmp_path / "dst", change()).resumed == 0
 
 
-def test_killed_command_goes_on(tmp_path):
+def test_killed_command_resumes(tmp_path):
     source = folder(tmp_path / "src", (250, 250), size=24)
     command = [
         sys.executable,
@@ -205,11 +205,11 @@ def test_full_disk_leaves_the_old_pack(tmp_path, monkeypatch):
     assert not (tmp_path / "dst.old").exists()
 
 
-def test_target_that_is_no_pack_is_not_touched(tmp_path):
+def test_target_that_is_not_a_pack_is_not_touched(tmp_path):
     source = folder(tmp_path / "src")
     (tmp_path / "dst").mkdir()
     (tmp_path / "dst/letter.txt").write_text("dear")
-    with pytest.raises(DataError, match="is no pack: it is not replaced"):
+    with pytest.raises(DataError, match="is not a pack, so it is not replaced"):
         pack(source, tmp_path / "dst", SMALL)
     assert (tmp_path / "dst/letter.txt").read_text() == "dear"
 
@@ -257,7 +257,7 @@ def test_kept_bytes_are_kept_and_reencoding_is_reported(tmp_path):
 
 
 @pytest.mark.parametrize("target_stands", [True, False])
-def test_pack_whose_replacing_was_stopped_is_replaced(tmp_path, target_stands):
+def test_pack_whose_replacement_was_stopped_is_replaced(tmp_path, target_stands):
     """Stopped while the old pack is removed, or between the two renamings."""
     source = folder(tmp_path / "src")
     pack(source, tmp_path / "wanted", SMALL)
@@ -270,7 +270,7 @@ def test_pack_whose_replacing_was_stopped_is_replaced(tmp_path, target_stands):
     assert not (tmp_path / "dst.old").exists()
 
 
-def test_pack_that_cannot_take_its_place_is_not_made_again(tmp_path, monkeypatch):
+def test_pack_that_cannot_be_moved_is_not_packed_again(tmp_path, monkeypatch):
     source = folder(tmp_path / "src")
 
     def refuse(new, target):
@@ -286,7 +286,7 @@ def test_pack_that_cannot_take_its_place_is_not_made_again(tmp_path, monkeypatch
     )
 
 
-def test_replace_folder_puts_the_old_one_back_when_the_new_cannot_go_there(tmp_path):
+def test_replace_folder_restores_the_old_one_if_the_new_one_cannot_be_moved(tmp_path):
     (tmp_path / "old").mkdir()
     (tmp_path / "old/kept").touch()
     with pytest.raises(OSError, match="missing"):
@@ -295,9 +295,7 @@ def test_replace_folder_puts_the_old_one_back_when_the_new_cannot_go_there(tmp_p
 
 
 def stored_sideways(value: int = 6, size: int = 16) -> bytes:
-    """A colour JPEG of the right size whose left half is black as stored, and its upper half when
-    shown.
-    """
+    """A colour JPEG of the right size: stored, its left half is black; upright, its upper half."""
     pixels_ = np.full((size, size, 3), 240, np.uint8)
     pixels_[:, : size // 2] = 0
     exif, stream = Image.Exif(), io.BytesIO()
@@ -312,8 +310,8 @@ def test_phone_images_are_packed_upright(tmp_path, keep):
     (tmp_path / "src/a/1.jpg").write_bytes(stored_sideways())
     pack(tmp_path / "src", tmp_path / "dst", SMALL._replace(keep_bytes=keep))
     packed = Pack(tmp_path / "dst")
-    shown = packed.read([0])[0]
-    assert shown[:6].max() < 30 < 210 < shown[-6:].min()
+    image = packed.read([0])[0]
+    assert image[:6].max() < 30 < 210 < image[-6:].min()
     assert b"Exif" not in bytes(packed.image(0))  # so that every reader shows the same
     assert inspect(tmp_path / "dst").problems == []
 
@@ -326,24 +324,22 @@ def test_upright_bytes_are_kept_with_their_exif(tmp_path):
 
 
 def test_landmarks_are_of_the_upright_image(tmp_path):
-    """The image is stored turned; as it is shown, the face is 20 right of the template's place and
-    10 below.
-    """
-    shown = pixels(3, 150)
+    """Stored rotated; upright, the face is 20 px right of the template and 10 px below."""
+    upright = pixels(3, 150)
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "src/a").mkdir(parents=True)
-    Image.fromarray(np.rot90(shown)).save(tmp_path / "src/a/1.png", exif=exif)
+    Image.fromarray(np.rot90(upright)).save(tmp_path / "src/a/1.png", exif=exif)
     moved = (TEMPLATE_112 + np.array([20.0, 10.0])).reshape(-1)
     (tmp_path / "marks.txt").write_text("a/1.png " + " ".join(f"{v:.4f}" for v in moved) + "\n")
     pack(
         tmp_path / "src", tmp_path / "dst", Settings(quality=100, landmarks=tmp_path / "marks.txt")
     )
-    wanted = shown[10:122, 20:132]
-    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - wanted).max() < 12
+    expected = upright[10:122, 20:132]
+    assert np.abs(Pack(tmp_path / "dst").read([0])[0].astype(int) - expected).max() < 12
 
 
-def test_landmarks_that_fit_two_people_stop_the_packing(tmp_path):
+def test_ambiguous_landmarks_stop_the_packing(tmp_path):
     source = folder(tmp_path / "src", (2, 1), size=150)
     (tmp_path / "marks.txt").write_text(
         "0.jpg " + " ".join(str(v) for v in TEMPLATE_112.reshape(-1)) + "\n"
@@ -426,7 +422,7 @@ def strange_names(root):
     return root
 
 
-def test_names_that_are_no_utf8_are_packed_and_stay_one_line_each(tmp_path):
+def test_names_in_invalid_utf8_are_packed_on_one_line_each(tmp_path):
     source = strange_names(tmp_path / "src")
     (tmp_path / "src/Jos\u00e9/bad.jpg").write_bytes(b"x")
     with pytest.raises(StopHere):
@@ -447,7 +443,7 @@ def test_names_that_are_no_utf8_are_packed_and_stay_one_line_each(tmp_path):
     assert list(inspect(source).unread) == ["José/bad.jpg"]
 
 
-def test_commands_print_names_that_are_no_utf8(tmp_path):
+def test_commands_print_names_in_invalid_utf8(tmp_path):
     source, target = strange_names(tmp_path / os.fsdecode(b"\xfc")), tmp_path / os.fsdecode(b"\xfd")
     (source / os.fsdecode(b"M\xfcller") / "bad.jpg").write_bytes(b"x")
     environment = {**os.environ, "PYTHONUTF8": "1", "PYTHONIOENCODING": "utf-8:strict"}
@@ -473,9 +469,9 @@ def test_unreadable_images_are_skipped_and_inspected_alike(tmp_path, monkeypatch
         return real(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    found = inspect(source)
-    assert found.problems == ["p0/1.jpg: it cannot be read (Permission denied)"]
-    assert found.facts["decoded"] == "3 of 4"
+    findings = inspect(source)
+    assert findings.problems == ["p0/1.jpg: it cannot be read (Permission denied)"]
+    assert findings.facts["decoded"] == "3 of 4"
     report = pack(source, tmp_path / "dst", SMALL)
     assert report.images == 3
     assert "Permission denied" in report.skipped["p0/1.jpg"]

@@ -75,7 +75,7 @@ def test_legacy_float64_header_is_read():
     st.binary(),
     st.integers(0, 2**64 - 1),
 )
-def test_image_records_come_back(labels, rest, number):
+def test_image_records_round_trip(labels, rest, number):
     image = b"\xff\xd8\xff\xe0" + rest
     record = records.unpack(memoryview(records.pack(labels, image, id_=number)), "here")
     assert record.labels.tolist() == labels
@@ -84,7 +84,7 @@ def test_image_records_come_back(labels, rest, number):
     assert (single.flag, single.labels.tolist(), bytes(single.image)) == (0, labels[:1], image)
 
 
-def test_image_that_holds_the_magic_word_is_put_together(tmp_path):
+def test_image_containing_the_magic_word_is_reassembled(tmp_path):
     from cdmllab.data.recordio import WORD
 
     image = jpeg(1)
@@ -108,7 +108,7 @@ def test_image_that_holds_the_magic_word_is_put_together(tmp_path):
         ((0, 3e9, 1), r"label 3e\+09 of image 1 is not a whole number in 0 \.\. 16,777,216"),
     ],
 )
-def test_labels_that_are_no_identities_are_named(tmp_path, labels, message):
+def test_labels_that_are_not_identities_are_named(tmp_path, labels, message):
     root = (
         write_pack(tmp_path / "p", labels, header=False)
         if np.isfinite(labels).all() and max(labels) < 9
@@ -193,7 +193,7 @@ def test_property_of_another_form_is_refused(tmp_path, text):
 def test_path_that_is_not_a_pack_is_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         Pack(tmp_path / "none")
-    with pytest.raises(DataError, match=r"holds 0 \.rec files"):
+    with pytest.raises(DataError, match=r"contains 0 \.rec files"):
         Pack(tmp_path)
 
 
@@ -210,10 +210,8 @@ def test_header_with_a_wrong_image_count_is_refused(tmp_path):
     "images", [17_091_657, 17_091_658, 17_091_659, 17_091_660, 2**24 - 1, 2**24, 2**25 + 1]
 )
 @pytest.mark.parametrize("identities", [360_232, 360_233, 1])
-def test_header_beyond_float32_is_made_exact_from_the_records(images, identities):
-    """A header above 2^24 is off by one or two; the first record without an image is where the
-    ranges begin.
-    """
+def test_header_beyond_float32_is_corrected_from_the_records(images, identities):
+    """Above 2^24 a header is off by one or two; ranges begin at the first record without image."""
     first, end = images + 1, images + 1 + identities
     rounded = (int(np.float32(number)) for number in (first, end))
     assert exact_header(*rounded, largest=end - 1, is_range=lambda key: first <= key < end) == (
@@ -222,12 +220,12 @@ def test_header_beyond_float32_is_made_exact_from_the_records(images, identities
     )
 
 
-def test_header_within_float32_is_believed():
+def test_header_within_float32_is_trusted():
     assert exact_header(7, 10, largest=9, is_range=lambda key: key >= 5) == (7, 10)
     assert exact_header(7, 2**40, largest=9, is_range=lambda key: key >= 5) == (7, 2**40)
 
 
-def test_orientation_of_a_record_is_not_followed(tmp_path):
+def test_orientation_of_a_record_is_not_applied(tmp_path):
     """As in Pillow, TurboJPEG and nvJPEG; OpenCV would turn it."""
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -274,7 +272,7 @@ def test_unfinished_download_of_a_pack_is_named(tmp_path):
     counts=st.lists(st.integers(1, 4), min_size=1, max_size=5),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_random_packs_come_back(tmp_path_factory, counts, seed):
+def test_random_packs_round_trip(tmp_path_factory, counts, seed):
     root = tmp_path_factory.mktemp("pack")
     labels = np.repeat(np.arange(len(counts)), counts)
     images = [jpeg(seed + k) for k in range(len(labels))]

@@ -18,7 +18,7 @@ def test_sample_has_the_shape_of_lfw():
 
 @settings(max_examples=30)
 @given(st.integers(2, 8), st.integers(3, 8), st.integers(0, 50))
-def test_sample_labels_pairs_rightly_and_repeats_none(identities, each, seed):
+def test_sample_labels_pairs_correctly_and_repeats_none(identities, each, seed):
     labels = np.repeat(np.arange(identities), each)
     p = pairs.sample(labels, per_fold=2, folds=3, seed=seed)
     assert np.array_equal(labels[p.first] == labels[p.second], p.same)
@@ -26,13 +26,13 @@ def test_sample_labels_pairs_rightly_and_repeats_none(identities, each, seed):
     assert (p.first != p.second).all()
 
 
-def test_sample_counts_identities_alike():
+def test_sample_uses_identities_equally_often():
     labels = np.repeat([0, 1, 2], [100, 10, 10])
     p = pairs.sample(labels, per_fold=9, folds=10)
     assert np.bincount(labels[p.first[p.same]]).tolist() == [30, 30, 30]
 
 
-def test_sample_depends_on_the_seed_alone():
+def test_sample_depends_only_on_the_seed():
     labels = np.repeat(np.arange(5), 9)
     a, b, c = (pairs.sample(labels, 5, 2, seed=s) for s in (3, 3, 4))
     assert np.array_equal(a.first, b.first)
@@ -78,10 +78,10 @@ def test_accuracy_over_uneven_folds_is_the_mean_over_folds():
     fold = pairs.in_folds(5, 2)
     assert fold.tolist() == [0, 0, 0, 1, 1]
     scores, same = [0.9, 0.1, 0.5, 0.8, 0.2], [True, False, True, True, False]
-    found = verification.fold_accuracy(scores, same, fold)
-    assert found.thresholds.tolist() == pytest.approx([0.5, 0.3])
-    assert found.per_fold.tolist() == [1.0, 1.0]
+    result = verification.fold_accuracy(scores, same, fold)
+    assert result.thresholds.tolist() == pytest.approx([0.5, 0.3])
+    assert result.per_fold.tolist() == [1.0, 1.0]
     scores[2] = 0.4  # now below the threshold that the second fold sets
-    found = verification.fold_accuracy(scores, same, fold)
-    assert found.per_fold.tolist() == pytest.approx([2 / 3, 1.0])
-    assert found.mean == pytest.approx(5 / 6)  # of folds, not of pairs: that would be 4 / 5
+    result = verification.fold_accuracy(scores, same, fold)
+    assert result.per_fold.tolist() == pytest.approx([2 / 3, 1.0])
+    assert result.mean == pytest.approx(5 / 6)  # of folds, not of pairs: that would be 4 / 5

@@ -20,11 +20,11 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 RELEASE = "dlib_resnet/dlib_resnet.safetensors"
 
 
-@pytest.mark.skipif(not lfw.available(), reason=lfw.HOW)
+@pytest.mark.skipif(not lfw.available(), reason=lfw.HOW_TO_GET)
 @pytest.mark.skipif(
     paths.find(RELEASE) is None, reason="data_scripts/dlib_resnet.py makes the network"
 )
-def test_known_network_gets_its_known_accuracy(tmp_path):
+def test_known_network_has_its_published_accuracy(tmp_path):
     """dlib's network on LFW-a, grey, its own crop, with the mirrored images: 98.45 +- 0.34 %.
 
     Another program measured that first. dlib's 99.38 % is with its own detector and in colour.

@@ -1,6 +1,4 @@
-"""LFW, Omniglot, AT&T faces and CFP's protocol as they are, where they are; miniatures of them
-everywhere.
-"""
+"""LFW, Omniglot, AT&T faces and CFP's protocol: miniatures, and the originals if available."""
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ def need(present: bool, how: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(not present, reason=how)
 
 
-def test_lfw_miniature_is_read_and_its_pairs_are_right(data):
+def test_lfw_miniature_is_read_and_its_pairs_are_correct(data):
     miniatures.lfw(data)
     faces = lfw.images(size=(48, 40), box=Box(75, 72, 175, 192))
     assert faces.images.shape == (60, 48, 40, 1)
@@ -26,7 +24,7 @@ def test_lfw_miniature_is_read_and_its_pairs_are_right(data):
     assert pairs.first[:2].tolist() == [0, 1]
     part = lfw.training_part(faces, pairs, 0, 4)
     assert set(part.identities.tolist()) == set(range(20)) - {0, 1, 8, 9}
-    with pytest.raises(ValueError, match="folds must be some of"):
+    with pytest.raises(ValueError, match="folds must be one or more of"):
         lfw.training_part(faces, pairs, 10)
 
 
@@ -86,7 +84,7 @@ def test_att_folds_share_no_people(data):
     assert len(set.union(*people)) == sum(map(len, people)) == 20
 
 
-@need(lfw.available(), lfw.HOW)
+@need(lfw.available(), lfw.HOW_TO_GET)
 def test_lfw_as_it_is():
     faces = lfw.images(size=(48, 40), box=Box(75, 72, 175, 192))
     counts = np.bincount(faces.labels)
@@ -106,7 +104,7 @@ def test_lfw_as_it_is():
     assert 0.60 < raw.accuracy.mean < 0.72  # raw pixels see something, and not much
 
 
-@need(paths.find("lfw/pairsDevTrain.txt") is not None, lfw.HOW)
+@need(paths.find("lfw/pairsDevTrain.txt") is not None, lfw.HOW_TO_GET)
 def test_lfw_view_1_as_it_is():
     sizes = [
         len(pair_lists.lfw(paths.find(lfw.VIEWS[view])).pairs.same)
@@ -115,7 +113,7 @@ def test_lfw_view_1_as_it_is():
     assert sizes == [2_200, 1_000]
 
 
-@need(omniglot.available("images_background_small1"), omniglot.HOW)
+@need(omniglot.available("images_background_small1"), omniglot.HOW_TO_GET)
 def test_omniglot_as_it_is():
     one, two = (omniglot.load(f"images_background_small{k}") for k in (1, 2))
     assert (len(one), one.num_identities) == (2_720, 136)
@@ -125,7 +123,7 @@ def test_omniglot_as_it_is():
     assert one.images.mean() < 60  # white ink on black
 
 
-@need(att_faces.available(), att_faces.HOW)
+@need(att_faces.available(), att_faces.HOW_TO_GET)
 def test_att_faces_as_they_are():
     faces = att_faces.load()
     assert np.bincount(faces.labels).tolist() == [10] * 40

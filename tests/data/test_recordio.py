@@ -34,7 +34,7 @@ def write(path: Path, payloads: list[bytes]) -> list[int]:
 
 def slow_read(data: bytes) -> list[bytes]:
     """RecordIO word by word, straight from its description."""
-    found, position, parts = [], 0, []
+    payloads, position, parts = [], 0, []
     while position < len(data):
         magic, word = struct.unpack_from("<II", data, position)
         assert magic == MAGIC
@@ -42,9 +42,9 @@ def slow_read(data: bytes) -> list[bytes]:
         parts.append(data[position + 8 : position + 8 + length])
         position += 8 + length + -length % 4
         if kind in (0, 3):
-            found.append(WORD.join(parts))
+            payloads.append(WORD.join(parts))
             parts = []
-    return found
+    return payloads
 
 
 @given(PAYLOADS)
@@ -151,7 +151,7 @@ def test_index_of_another_form_is_refused(tmp_path, text, message):
         read_index(tmp_path / "a.idx")
 
 
-def test_index_comes_back(tmp_path):
+def test_index_round_trips(tmp_path):
     write_index(tmp_path / "a.idx", np.array([2, 0]), np.array([0, 16]))
     keys, offsets = read_index(tmp_path / "a.idx")
     assert (keys.tolist(), offsets.tolist()) == ([2, 0], [0, 16])
@@ -179,11 +179,11 @@ def test_mutated_files_give_an_error_or_records_of_the_file(tmp_path_factory, da
         del mutated[data.draw(st.integers(0, len(mutated) - 1)) :]
     path.write_bytes(mutated)
     try:
-        found = [bytes(view) for view in RecordFile(path)]
+        records = [bytes(view) for view in RecordFile(path)]
     except DataError:
         return
     padded = bytes(mutated) + b"\0" * 3
-    assert found == slow_read(padded[: len(mutated) + -len(mutated) % 4])
+    assert records == slow_read(padded[: len(mutated) + -len(mutated) % 4])
 
 
 @pytest.mark.skipif(

@@ -22,7 +22,7 @@ def test_every_script_has_an_entry_and_every_entry_its_script():
     assert len(scripts) == 13
 
 
-def test_facts_are_in_no_other_file():
+def test_facts_are_only_in_the_registry():
     """No list of files, hash or address of a set is repeated in the scripts or the package."""
     facts = {
         fact
@@ -99,7 +99,7 @@ def test_citations_are_in_the_bibliography():
     assert set(cited) <= set(known)
 
 
-def test_readers_take_protocols_copies_and_places_from_the_registry():
+def test_readers_get_protocols_copies_and_places_from_the_registry():
     protocols = [name for data_set in SETS.values() for name in data_set.protocols]
     assert list(verification.names()) == protocols
     assert len(copies.REGISTER) == len(registry.get("cfp").copies["cfp_fp"])
@@ -155,7 +155,7 @@ def test_malformed_entry_is_named_by_its_key(tmp_path, text, message):
         registry.read(tmp_path / "registry.yaml")
 
 
-def test_unknown_set_names_the_nearest():
+def test_unknown_set_is_reported_with_the_most_similar_name():
     with pytest.raises(
         DataError, match=r"no data set 'casia_webfaces' \(did you mean 'casia_webface'\?\)"
     ):

@@ -1,4 +1,4 @@
-"""The data scripts on a miniature of each data set in its true layout."""
+"""Run the data scripts on a miniature of each data set, in the layout of the original."""
 
 import importlib.util
 import re
@@ -47,15 +47,15 @@ def run(name: str, *arguments: str) -> None:
 
 @pytest.fixture(autouse=True)
 def no_onnx(monkeypatch):
-    """As if the extra for ONNX were not installed: the export has a test of its own."""
+    """Pretend that the extra for ONNX is not installed; the export is tested elsewhere."""
     monkeypatch.setitem(convert._NEEDED, "onnx", ("onnx_that_is_nowhere",))
 
 
 @pytest.fixture(autouse=True)
 def small_vn_celeb(monkeypatch):
-    whole = build_steps.gallery_bin
+    original = build_steps.gallery_bin
     monkeypatch.setattr(
-        build_steps, "gallery_bin", lambda job, name, root: whole(job, name, root, per_fold=30)
+        build_steps, "gallery_bin", lambda job, name, root: original(job, name, root, per_fold=30)
     )
 
 
@@ -74,16 +74,16 @@ def test_every_script_is_tested():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_script_makes_its_files_once_and_they_are_sound(name, data, tmp_path, capsys):
+def test_script_creates_its_files_once_and_they_are_sound(name, data, tmp_path, capsys):
     getattr(miniatures, name)(data)
     out = tmp_path / "out"
     run(name, "--to", str(out), "--other-counts")
-    for made in MAKES[name]:
-        assert inspect(out / made).problems == []
+    for output in MAKES[name]:
+        assert inspect(out / output).problems == []
     first = tree(out) if out.exists() else {}
     run(name, "--to", str(out), "--other-counts")
     assert (tree(out) if out.exists() else {}) == first
-    assert "making" not in capsys.readouterr().out.split("Licence")[-1]
+    assert "creating" not in capsys.readouterr().out.split("Licence")[-1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,9 +93,9 @@ def test_dry_run_reports_and_writes_nothing(name, data, tmp_path, capsys):
     run(name, "--to", str(tmp_path / "out"), "--dry-run", "--other-counts")
     assert not (tmp_path / "out").exists()
     assert tree(data) == before
-    output = capsys.readouterr().out
-    for made in MAKES[name]:
-        assert re.search(rf"would make .*{re.escape(made)}", output)
+    printed = capsys.readouterr().out
+    for output in MAKES[name]:
+        assert re.search(rf"would create .*{re.escape(output)}", printed)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "omniglot"])
@@ -117,7 +117,7 @@ def test_counts_of_another_version_are_refused(name, data, tmp_path, capsys):
     getattr(miniatures, name)(data)
     with pytest.raises(SystemExit):
         run(name, "--to", str(tmp_path / "out"))
-    assert re.search(r"--other-counts accepts it|are expected", capsys.readouterr().err)
+    assert re.search(r"--other-counts accepts it|bytes, expected", capsys.readouterr().err)
 
 
 def test_degenerate_landmarks_are_named_with_their_image(data, tmp_path, capsys):
@@ -146,7 +146,7 @@ def test_omniglot_is_downloaded_from_its_mirror_and_counted(data, tmp_path, caps
     assert "images_background_small1: " in capsys.readouterr().out
 
 
-def test_omniglot_is_counted_where_it_was_downloaded_to(data, tmp_path, capsys):
+def test_omniglot_is_counted_in_the_output_folder(data, tmp_path, capsys):
     miniatures.omniglot(tmp_path / "out")
     run("omniglot", "--to", str(tmp_path / "out"), "--other-counts")
     assert "images_background_small1: 5 characters, 20 drawings" in capsys.readouterr().out
@@ -169,19 +169,19 @@ def test_lfw_pack_lists_who_must_not_be_trained_on(data, tmp_path):
     ("archive", "inside"),
     [("lfw.tgz", "lfw"), ("lfw-funneled.tgz", "lfw_funneled"), ("lfw-deepfunneled.tgz", "lfw")],
 )
-def test_colour_archives_of_lfw_are_taken_too(data, tmp_path, archive, inside):
+def test_colour_archives_of_lfw_are_accepted(data, tmp_path, archive, inside):
     miniatures.lfw(data, archive, inside, "RGB")
     run("lfw", "--to", str(tmp_path / "out"), "--other-counts")
     image = bins.read(tmp_path / "out/verification/lfw.bin").image(0)
     assert np.ptp(image.astype(int), axis=2).max() > 50
 
 
-def test_made_bins_are_found_by_name(data):
+def test_created_bins_are_found_by_name(data):
     miniatures.calfw(data)
     run("calfw", "--other-counts")
-    found = verification.load("calfw")
-    assert found.images.shape == (40, 112, 112, 3)
-    assert found.pairs.same.tolist() == [True, False] * 10
+    calfw = verification.load("calfw")
+    assert calfw.images.shape == (40, 112, 112, 3)
+    assert calfw.pairs.same.tolist() == [True, False] * 10
 
 
 def test_landmarks_of_calfw_align_its_faces(data, tmp_path, capsys):
@@ -192,7 +192,7 @@ def test_landmarks_of_calfw_align_its_faces(data, tmp_path, capsys):
         file.unlink()
     (data / "calfw/CA_landmarks").rmdir()
     run("calfw", "--to", str(tmp_path / "b"), "--other-counts")
-    assert "images are cut to their middle, not aligned" in capsys.readouterr().out
+    assert "images are cropped to their central square, not aligned" in capsys.readouterr().out
     aligned, cut = (
         bins.read(tmp_path / f"{x}/verification/calfw.bin").image(0).astype(int) for x in "ab"
     )
@@ -207,7 +207,7 @@ def test_gallery_and_probes_of_vn_celeb_are_disjoint(data, tmp_path):
     assert not set(images[0::2]) & set(images[1::2])
 
 
-def test_pack_of_another_maker_is_checked(data, tmp_path, capsys):
+def test_damaged_published_pack_is_reported(data, tmp_path, capsys):
     miniatures.ms1mv3(data)
     rec = data / "ms1m-retinaface-t1/train.rec"
     rec.write_bytes(rec.read_bytes()[:-100])
@@ -220,7 +220,7 @@ def test_incomplete_download_is_reported(data, capsys):
     miniatures.lfw(data)
     with pytest.raises(SystemExit):
         run("lfw")
-    assert "96,817,782 are expected: the download is not complete" in capsys.readouterr().err
+    assert "expected 96,817,782: the download is incomplete" in capsys.readouterr().err
 
 
 def test_archive_that_leads_outside_is_refused(data, tmp_path, capsys):
@@ -254,9 +254,9 @@ def test_stopped_script_leaves_nothing_unfinished_and_resumes(data, tmp_path, mo
 def test_pack_in_an_archive_is_unpacked_once(data, tmp_path, capsys, nested):
     import zipfile
 
-    made = write_pack(tmp_path / "made", size=112)
+    source = write_pack(tmp_path / "made", size=112)
     with zipfile.ZipFile(data / "ms1m-retinaface-t1.zip", "w") as z:
-        for file in made.iterdir():
+        for file in source.iterdir():
             z.write(file, f"ms1m-retinaface-t1/{file.name}" if nested else file.name)
     for expected in (True, False):
         run("ms1mv3", "--to", str(tmp_path / "out"), "--other-counts")
@@ -268,10 +268,10 @@ def test_pack_in_an_archive_is_unpacked_once(data, tmp_path, capsys, nested):
 def test_folders_in_an_archive_become_a_pack(data, tmp_path):
     import zipfile
 
-    made = folder(tmp_path / "made", (3, 2), size=112)
+    source = folder(tmp_path / "made", (3, 2), size=112)
     with zipfile.ZipFile(data / "CASIA-WebFace.zip", "w") as z:
-        for file in made.rglob("*.jpg"):
-            z.write(file, f"CASIA-WebFace/{file.relative_to(made)}")
+        for file in source.rglob("*.jpg"):
+            z.write(file, f"CASIA-WebFace/{file.relative_to(source)}")
     run("casia_webface", "--to", str(tmp_path / "out"), "--other-counts")
     packed = Pack(tmp_path / "out/casia_webface_112")
     assert packed.labels.tolist() == [0, 0, 0, 1, 1]
@@ -299,10 +299,10 @@ def test_sideways_images_are_upright_in_a_bin(data, tmp_path, size):
     (data / "calfw/CA_landmarks").rmdir()
     exif = Image.Exif()
     exif[0x0112] = 8  # the right side as stored is the top as shown
-    shown = np.zeros((size, size, 3), np.uint8)
-    shown[: size // 2] = 240
+    upright = np.zeros((size, size, 3), np.uint8)
+    upright[: size // 2] = 240
     for file in (data / "calfw/images").iterdir():
-        Image.fromarray(np.rot90(shown, -1)).save(file, exif=exif)
+        Image.fromarray(np.rot90(upright, -1)).save(file, exif=exif)
     run("calfw", "--to", str(tmp_path / "out"), "--other-counts")
     pixels = bins.read(tmp_path / "out/verification/calfw.bin").image(0)
     assert pixels[:50].min() > 200

@@ -12,7 +12,7 @@ IMAGES = np.stack([pixels(k, 8) for k in range(7)])
 LABELS = [2, 0, 2, 1, 2, 0, 2]
 
 
-def test_subset_counts_its_identities_anew():
+def test_subset_renumbers_its_identities():
     part = Subset(ArraySet(IMAGES, LABELS), [6, 1, 0])
     assert part.labels.tolist() == [1, 0, 1]
     assert part.identities.tolist() == [0, 2]
@@ -60,7 +60,7 @@ def test_labels_out_of_range_are_named():
         ArraySet(IMAGES, LABELS, num_identities=2)
 
 
-def test_decoded_once_is_read_from_there(tmp_path):
+def test_decoded_set_is_read_from_its_file(tmp_path):
     pack = Pack(write_pack(tmp_path / "p"))
     steps = []
     first = decoded(pack, tmp_path / "p.npy", batch=4, progress=steps.append)
@@ -95,9 +95,9 @@ def test_folders_are_read_in_natural_order(tmp_path):
     root = folder(tmp_path / "f", [1] * 11)
     (root / "p1/note.txt").write_text("no image")
     (root / ".hidden").mkdir()
-    found = folders.listing(root)
-    assert found.names[:3] == ("p0", "p1", "p2")
-    assert found.names[-1] == "p10"
+    people = folders.listing(root)
+    assert people.names[:3] == ("p0", "p1", "p2")
+    assert people.names[-1] == "p10"
     assert folders.load(root).images.shape == (11, 16, 16, 3)
 
 
@@ -124,14 +124,14 @@ def test_crop_is_black_outside_the_image():
     assert out[3:].max() == out[:, :2].max() == 0
 
 
-def test_centre_square_takes_the_middle():
+def test_centre_square_is_the_central_crop():
     wide = np.zeros((4, 10, 1), np.uint8)
     wide[:, 3:7] = 200
     assert centre_square(wide, 4).min() == 200
     assert centre_square(wide, 2).shape == (2, 2, 1)
 
 
-def test_saved_folders_come_back(tmp_path):
+def test_saved_folders_round_trip(tmp_path):
     folders.save(tmp_path / "f", IMAGES, LABELS)
     again = folders.load(tmp_path / "f")
     order = np.argsort(LABELS, kind="stable")

@@ -11,7 +11,7 @@ from tests.data.making import jpeg
 from cdmllab.data import sniff
 
 
-def made(kind: str) -> bytes:
+def example(kind: str) -> bytes:
     stream = io.BytesIO()
     if kind == "zip":
         with zipfile.ZipFile(stream, "w") as archive:
@@ -40,10 +40,10 @@ FILES = {
     "git lfs": (LFS, "a Git LFS pointer: `git lfs pull`"),
     "git annex": (b"/annex/objects/SHA256E-s1--ab.bin\n", "a git-annex pointer"),
     "gzip": (gzip.compress(b"x"), "a gzip file: unpack it first"),
-    "zip": (made("zip"), "a zip archive"),
-    "tar": (made("tar"), "a tar archive"),
-    "npy": (made("npy"), "a NumPy array"),
-    "png": (made("png"), "a PNG image"),
+    "zip": (example("zip"), "a zip archive"),
+    "tar": (example("tar"), "a tar archive"),
+    "npy": (example("npy"), "a NumPy array"),
+    "png": (example("png"), "a PNG image"),
     "jpeg": (jpeg(0), "a JPEG image"),
     "heic": (b"\0\0\0\x18ftypheic\0\0\0\0mif1", "a HEIC image"),
     "video": (b"\0\0\0\x18ftypisom\0\0\0\0isom", "a video"),
@@ -53,19 +53,19 @@ FILES = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_files_under_a_wrong_name_are_recognised(kind):
-    data, said = FILES[kind]
-    assert sniff.what(data).startswith(said)
-    assert sniff.what(memoryview(data)[: sniff.HEAD_BYTES]) == sniff.what(data)
-    assert sniff.hint(data).startswith(f": it is {said}")
+    data, guess = FILES[kind]
+    assert sniff.guess(data).startswith(guess)
+    assert sniff.guess(memoryview(data)[: sniff.HEAD_BYTES]) == sniff.guess(data)
+    assert sniff.hint(data).startswith(f": it is {guess}")
 
 
 @pytest.mark.parametrize(
     "data", [b"", b"\x80\x04\x95", bytes(range(128, 256)), b"\x07\xfe\x10\0\0ab"]
 )
 def test_no_guess_is_made_about_other_bytes(data):
-    assert sniff.what(data) == sniff.hint(data) == ""
+    assert sniff.guess(data) == sniff.hint(data) == ""
 
 
 def test_long_text_is_quoted_by_its_beginning():
-    assert len(sniff.what(b"word " * 500)) < 120
-    assert "\n" not in sniff.what(b"one\ntwo\n")
+    assert len(sniff.guess(b"word " * 500)) < 120
+    assert "\n" not in sniff.guess(b"one\ntwo\n")

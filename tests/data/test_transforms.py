@@ -39,7 +39,7 @@ BOTH = pytest.mark.parametrize("apply", [apply_each, apply_batch])
 
 @BOTH
 @pytest.mark.parametrize("channels", [1, 3])
-def test_nothing_drawn_changes_nothing(apply, channels):
+def test_neutral_draw_changes_nothing(apply, channels):
     x = batch(channels=channels)
     assert torch.equal(apply(x, drawn(16)), x)
 
@@ -82,7 +82,7 @@ def test_rotation_is_counter_clockwise(apply):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(24, 20), (20, 20)])
-def test_whole_batch_equals_image_by_image_up_to_rounding(size, channels):
+def test_batch_equals_image_by_image_up_to_rounding(size, channels):
     x = batch(size, channels)
     d = draw(AUGMENTATIONS["datn_page"], 16, 7)
     difference = (apply_each(x, d).int() - apply_batch(x, d).int()).abs()

@@ -11,7 +11,7 @@ JPEGS = [jpeg(k) for k in range(40)]
 SAME = [True, False] * 10
 
 
-def test_table_has_every_set_of_the_field():
+def test_table_has_all_usual_sets():
     assert verification.names() == (
         *("lfw", "cfp_fp", "cfp_ff", "agedb_30", "calfw", "cplfw", "ijbb", "ijbc", "vn_celeb"),
     )
@@ -20,7 +20,7 @@ def test_table_has_every_set_of_the_field():
 @pytest.mark.parametrize(
     "place", ["verification/lfw.bin", "lfw.bin", "faces_emore/lfw.bin", "verification/lfw.npz"]
 )
-def test_bins_are_found_where_they_are_made_and_where_insightface_puts_them(data, place):
+def test_bins_are_found_where_scripts_and_where_insightface_put_them(data, place):
     bins.write(data / "made.bin", JPEGS, SAME)
     (data / place).parent.mkdir(exist_ok=True)
     if place.endswith("npz"):
@@ -28,18 +28,18 @@ def test_bins_are_found_where_they_are_made_and_where_insightface_puts_them(data
     else:
         (data / "made.bin").rename(data / place)
     assert verification.available("lfw").path == data / place
-    found = verification.load("lfw")
-    assert found.images.shape == (40, 16, 16, 3)
-    assert np.bincount(found.pairs.fold).tolist() == [2] * 10
-    result = verify(found.images.reshape(40, -1).astype(float), found.pairs)
+    lfw = verification.load("lfw")
+    assert lfw.images.shape == (40, 16, 16, 3)
+    assert np.bincount(lfw.pairs.fold).tolist() == [2] * 10
+    result = verify(lfw.images.reshape(40, -1).astype(float), lfw.pairs)
     assert result.scores.shape == (20,)
 
 
 def test_missing_set_names_its_script(data):
-    found = verification.available("agedb_30")
-    assert not found
-    assert "python data_scripts/agedb.py" in found.how
-    assert str(data) in found.how
+    missing = verification.available("agedb_30")
+    assert not missing
+    assert "python data_scripts/agedb.py" in missing.how_to_get
+    assert str(data) in missing.how_to_get
     with pytest.raises(DataError, match=r"AgeDB-30 is missing .*agedb\.py"):
         verification.load("agedb_30")
     with pytest.raises(DataError, match=r"ijbb\.py"):
@@ -57,7 +57,7 @@ def test_template_sets_are_loaded(data):
 
 
 def test_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="unknown verification set 'megaface'; there are: lfw"):
+    with pytest.raises(ValueError, match="unknown verification set 'megaface'; the sets are lfw"):
         verification.load("megaface")
 
 
@@ -78,11 +78,11 @@ def test_data_folders_are_searched_in_order(tmp_path, monkeypatch):
     assert str(paths.to_write()) == "data"
 
 
-def test_ijb_gives_faces_of_the_networks_size_and_its_points_count(data):
+def test_ijb_faces_have_the_networks_size_and_its_landmarks_change_the_digest(data):
     root = miniature(data / "ijbc")
-    found = protocols.load("ijbc", 64)
-    assert found.images.read([0, 3]).shape == (2, 64, 64, 3)
+    ijbc = protocols.load("ijbc", 64)
+    assert ijbc.images.read([0, 3]).shape == (2, 64, 64, 3)
     assert protocols.load("ijbc").images.read([0]).shape == (1, 112, 112, 3)
     marks = root / "meta/ijbc_name_5pts_score.txt"
     marks.write_text(marks.read_text().replace("46.124", "47.124"))
-    assert protocols.load("ijbc", 64).digest() != found.digest()
+    assert protocols.load("ijbc", 64).digest() != ijbc.digest()

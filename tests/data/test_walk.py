@@ -23,14 +23,12 @@ def left(root: Path, *ignore: str) -> dict[str, str]:
 
 
 def names(root: Path, *ignore: str) -> list[str]:
-    return [found.path.relative_to(root).as_posix() for found in walk.walk(root, ignore)[0]]
+    return [folder.path.relative_to(root).as_posix() for folder in walk.walk(root, ignore)[0]]
 
 
 @pytest.mark.parametrize("target", ["..", ".", "../p1", "/", "nowhere"])
 def test_links_to_folders_are_not_followed_but_reported(tmp_path, target):
-    """Followed, a link to the folder above makes 41 people of one: the system stops after
-    40 links.
-    """
+    """A link to the parent, if followed, turns one person into 41: the system stops at 40 links."""
     root = folder(tmp_path / "f", (2, 2))
     (root / "p0/link").symlink_to(target)
     assert names(root) == ["p0", "p1"]
@@ -42,7 +40,7 @@ def test_links_to_images_are_not_followed_but_reported(tmp_path):
     root = folder(tmp_path / "f", (2, 1))
     (root / "p1/outside.jpg").symlink_to(outside)
     (root / "p1/again.jpg").symlink_to("../p0/0.jpg")
-    assert [len(found.images) for found in walk.walk(root)[0]] == [2, 1]
+    assert [len(folder.images) for folder in walk.walk(root)[0]] == [2, 1]
     assert left(root) == {"p1/again.jpg": walk.LINK, "p1/outside.jpg": walk.LINK}
 
 
@@ -70,11 +68,11 @@ LEFT_LYING = [
 
 
 @pytest.mark.parametrize("name", LEFT_LYING)
-def test_clutter_of_programs_makes_no_identity(tmp_path, name):
+def test_clutter_of_programs_is_no_identity(tmp_path, name):
     root = folder(tmp_path / "f", (1, 1))
     put(root / name, jpeg(0))
-    found, out = walk.walk(root)
-    assert [(f.path.name, len(f.images)) for f in found] == [("p0", 1), ("p1", 1)]
+    folders, out = walk.walk(root)
+    assert [(folder.path.name, len(folder.images)) for folder in folders] == [("p0", 1), ("p1", 1)]
     (item,) = out
     assert item.harmless
     assert item.why.startswith("ignored (")
@@ -96,7 +94,7 @@ def test_people_with_strange_names_are_people(tmp_path):
     assert left(tmp_path) == {}
 
 
-def test_patterns_fit_names_and_paths_in_any_case(tmp_path):
+def test_patterns_match_names_and_paths_in_any_case(tmp_path):
     for name in ("p0/1.jpg", "p0/small_1.jpg", "Raw/1.jpg", "p1/raw/1.jpg", "p2/raw/1.jpg"):
         put(tmp_path / name)
     assert names(tmp_path, "raw", "small_*") == ["p0"]
@@ -150,7 +148,7 @@ def test_folder_that_may_not_be_listed_is_reported(tmp_path, monkeypatch):
     assert left(root) == {"p1/": "the folder cannot be read (Permission denied)"}
 
 
-def test_folders_deeper_than_python_calls_itself_are_walked(tmp_path):
+def test_folders_deeper_than_the_recursion_limit_are_walked(tmp_path):
     here, depth = Path.cwd(), 1010
     os.chdir(tmp_path)
     try:
@@ -158,8 +156,8 @@ def test_folders_deeper_than_python_calls_itself_are_walked(tmp_path):
             Path("a").mkdir()
             os.chdir("a")
         put(Path("1.jpg"))
-        (found,), _ = walk.walk(tmp_path)
-        assert found.path.as_posix().count("/a") == depth
+        (deepest,), _ = walk.walk(tmp_path)
+        assert deepest.path.as_posix().count("/a") == depth
         Path("1.jpg").unlink()
         for _ in range(depth):
             os.chdir("..")
@@ -170,9 +168,9 @@ def test_folders_deeper_than_python_calls_itself_are_walked(tmp_path):
 
 def test_people_with_few_images_are_reported(tmp_path):
     root = folder(tmp_path / "f", (3, 1, 2))
-    found = folders.listing(root, min_images=2)
-    assert found.names == ("p0", "p2")
-    assert [(item.name, item.why) for item in found.left_out] == [("p1/0.jpg", walk.FEW)]
+    people = folders.listing(root, min_images=2)
+    assert people.names == ("p0", "p2")
+    assert [(item.name, item.why) for item in people.left_out] == [("p1/0.jpg", walk.FEW)]
 
 
 def test_folder_without_images_reports_its_contents(tmp_path):
@@ -208,7 +206,7 @@ def test_printable_names_are_utf8_one_line_and_different(text, raw):
         assert UNDO.sub(undone, printable(one)) == one  # so no two names look the same
 
 
-def test_printable_leaves_ordinary_names_alone():
+def test_printable_does_not_change_ordinary_names():
     for name in ("Ann", "José María", "山田 太郎", "o'neil", "a b"):
         assert printable(name) == name
     assert printable(os.fsdecode(b"M\xfcller")) == "M\\xfcller"

@@ -26,30 +26,30 @@ def faces(data):
 
 def test_features_are_the_embeddings_of_each_file(faces):
     net = network()
-    found = features.of_lfw(net, USED, batch_size=7)
-    assert found.plain.shape == found.mirrored.shape == (60, 8)
-    assert found.labels.tolist() == [k // 3 for k in range(60)]
-    assert found.files[:4] == tuple(
+    stored = features.of_lfw(net, USED, batch_size=7)
+    assert stored.plain.shape == stored.mirrored.shape == (60, 8)
+    assert stored.labels.tolist() == [k // 3 for k in range(60)]
+    assert stored.files[:4] == tuple(
         f"Person_{k // 3:02d}/Person_{k // 3:02d}_{k % 3 + 1:04d}.jpg" for k in range(4)
     )
-    assert found.names == tuple(f"Person_{k:02d}" for k in range(20))
-    assert (len(found), found.num_identities) == (60, 20)
-    shown = lfw.images(size=(16, 16), box=lfw.box(tuple(USED["crop"]))).images[5:6]
-    x = preprocessing.apply(torch.from_numpy(shown).permute(0, 3, 1, 2), USED)
+    assert stored.names == tuple(f"Person_{k:02d}" for k in range(20))
+    assert (len(stored), stored.num_identities) == (60, 20)
+    images = lfw.images(size=(16, 16), box=lfw.box(tuple(USED["crop"]))).images[5:6]
+    x = preprocessing.apply(torch.from_numpy(images).permute(0, 3, 1, 2), USED)
     with torch.no_grad():
-        np.testing.assert_allclose(found.plain[5], net(x)[0], atol=1e-5)
-        np.testing.assert_allclose(found.mirrored[5], net(x.flip(-1))[0], atol=1e-5)
-    assert np.abs(found.plain[5] - found.mirrored[5]).max() > 1e-3
+        np.testing.assert_allclose(stored.plain[5], net(x)[0], atol=1e-5)
+        np.testing.assert_allclose(stored.mirrored[5], net(x.flip(-1))[0], atol=1e-5)
+    assert np.abs(stored.plain[5] - stored.mirrored[5]).max() > 1e-3
 
 
 def test_features_give_the_protocols_scores(faces):
     net = network()
-    found = features.of_lfw(net, USED)
+    stored = features.of_lfw(net, USED)
     protocol = protocols.load("lfw/view2", 16, square=preprocessing.crop_of(USED))
     e = embed(net, protocol.images, flip=True, prepare=lambda x: preprocessing.apply(x, USED))
-    want, got = verify(e, protocol.pairs), verify(found.flip_sum, lfw.pairs(found))
+    want, got = verify(e, protocol.pairs), verify(stored.flip_sum, lfw.pairs(stored))
     np.testing.assert_allclose(got.scores, want.scores, atol=1e-5)
-    assert set(lfw.people_in(found, lfw.pairs(found), 0)) == {0, 1}
+    assert set(lfw.people_in(stored, lfw.pairs(stored), 0)) == {0, 1}
 
 
 def test_features_are_computed_once_for_a_network_and_its_input(faces, monkeypatch):

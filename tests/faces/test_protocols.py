@@ -46,7 +46,7 @@ def test_folds_share_no_people(name):
 
 
 @pytest.mark.parametrize("name", protocols.names())
-def test_nobody_tested_can_be_trained_on_or_used_for_choosing(name):
+def test_test_people_are_in_no_training_world_and_in_no_validation_part(name):
     tested, chosen = (
         set(protocols.load(name, size=32, part=part).identity) for part in ("test", "validation")
     )
@@ -54,7 +54,7 @@ def test_nobody_tested_can_be_trained_on_or_used_for_choosing(name):
     assert not tested & chosen
 
 
-def test_protocols_are_kept_up_to_so_many_bytes(monkeypatch):
+def test_protocols_are_kept_up_to_a_number_of_bytes(monkeypatch):
     protocols.forget()
     one, two = (protocols.load(name, size=32) for name in ("lfw", "cfp_ff"))
     assert protocols.load("lfw", size=32) is one
@@ -167,7 +167,7 @@ def test_frames_of_one_medium_share_light_and_age():
         ),
     ],
 )
-def test_nonsense_is_refused(call, sentence):
+def test_invalid_protocols_are_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
 
@@ -208,12 +208,11 @@ def test_every_pair_keeps_lookalikes_as_impostors():
     )
     person = p.identity % 100_000
     lookalike = (person[p.pairs.first] == person[p.pairs.second]) & ~p.pairs.same
-    assert (
-        lookalike.sum() == 500 * 3 * 3
-    )  # every first image against every image of the person's lookalike
+    # Every first image of each person against every image of the lookalike.
+    assert lookalike.sum() == 500 * 3 * 3
 
 
-def test_factor_that_is_switched_off_leaves_the_others_as_they_were():
+def test_switching_a_factor_off_does_not_change_the_others():
     full, plain = (
         protocols.load("lfw", size=32, without=off) for off in ((), ("restyling", "roll"))
     )
@@ -225,9 +224,9 @@ def test_factor_that_is_switched_off_leaves_the_others_as_they_were():
             assert torch.equal(values, full.nuisances.values[factor])
 
 
-def test_templates_refuse_what_pairs_have():
+def test_templates_refuse_the_options_of_pairs():
     with pytest.raises(
-        ValueError, match="the protocol 'ijb' compares templates: it has neither every_pair nor"
+        ValueError, match="the protocol 'ijb' compares templates: every_pair and without do not"
     ):
         protocols.load("ijb", size=32, every_pair=True)
     with pytest.raises(ValueError, match="unknown nuisance factor 'rol'"):

@@ -103,9 +103,7 @@ def _descriptor(images):
 
 
 def test_identity_outweighs_mild_nuisances():
-    """The same person under two sets of nuisances is nearer than two people under the same ones,
-    mostly.
-    """
+    """Two images of one person are mostly closer than two people under equal nuisances."""
     people = torch.arange(150)
     one = _descriptor(faces.render(people, index=0, size=64, strength=0.2))
     two = _descriptor(faces.render(people, index=1, size=64, strength=0.2))
@@ -156,10 +154,10 @@ def test_invalid_input_is_refused(call, sentence):
 
 
 def test_album_has_the_images_of_each_person_together():
-    found = faces.album(3, 4, first=50, start=10, size=32, strength=0.4, seed=2)
-    assert found.identity.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    album = faces.album(3, 4, first=50, start=10, size=32, strength=0.4, seed=2)
+    assert album.identity.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert torch.equal(
-        found.images[5], faces.render(51, index=11, seed=2, size=32, strength=0.4)[0]
+        album.images[5], faces.render(51, index=11, seed=2, size=32, strength=0.4)[0]
     )
     drawn = faces.nuisances(2, torch.tensor([51]), torch.tensor([11]), strength=0.4)
-    assert torch.equal(found.nuisances.details[5:6], drawn.details)
+    assert torch.equal(album.nuisances.details[5:6], drawn.details)

@@ -11,7 +11,7 @@ from tests.waiting import LIMIT_S, until
 
 from cdmllab import faces
 from cdmllab.errors import CdmlLabError
-from cdmllab.faces import cache
+from cdmllab.faces import cache, cache_render
 from cdmllab.faces.world import RESERVED
 
 
@@ -79,18 +79,18 @@ def test_processes_render_the_same_cache(tmp_path):
 
 def test_finished_cache_is_not_rendered_again(tmp_path, monkeypatch):
     small().cached(tmp_path / "w", workers=1)
-    monkeypatch.setattr(cache, "_render", lambda *_: pytest.fail("rendered again"))
+    monkeypatch.setattr(cache_render, "render_chunks", lambda *_: pytest.fail("rendered again"))
     small().cached(tmp_path / "w", workers=1)
 
 
 def test_truncated_cache_is_completed(tmp_path):
-    whole = small().cached(tmp_path / "w", workers=1).read(np.arange(800))
-    path = tmp_path / "w" / cache.PICTURES
+    complete = small().cached(tmp_path / "w", workers=1).read(np.arange(800))
+    path = tmp_path / "w" / cache.IMAGES
     os.truncate(path, path.stat().st_size - 1000)
     steps = []
     again = small().cached(tmp_path / "w", workers=1, progress=lambda done, _: steps.append(done))
     assert steps == [800]  # only the last chunk
-    np.testing.assert_array_equal(again.read(np.arange(800)), whole)
+    np.testing.assert_array_equal(again.read(np.arange(800)), complete)
     again.verify()
 
 
@@ -107,7 +107,7 @@ def test_killed_render_resumes(tmp_path, workers):
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert len(children) >= workers - 1
-    assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]  # nobody goes on writing
+    assert not psutil.wait_procs(children, timeout=LIMIT_S)[1]  # no worker continues to write
     finished = len(done.read_text().splitlines())
     assert 1 <= finished < 8
     steps = []
@@ -130,7 +130,7 @@ def test_cache_of_another_world_is_refused(tmp_path, changes, sentence):
 
 def test_cache_of_another_renderer_is_refused(tmp_path):
     small().cached(tmp_path / "w", workers=1)
-    path = tmp_path / "w" / cache.PICTURES
+    path = tmp_path / "w" / cache.IMAGES
     pixels = np.memmap(path, np.uint8, "r+")
     pixels[:] = 255 - pixels
     pixels.flush()
@@ -140,23 +140,23 @@ def test_cache_of_another_renderer_is_refused(tmp_path):
 
 def test_verify_finds_a_changed_image(tmp_path):
     cached = small().cached(tmp_path / "w", workers=1)
-    np.memmap(tmp_path / "w" / cache.PICTURES, np.uint8, "r+", shape=(800, 32, 32, 3))[
+    np.memmap(tmp_path / "w" / cache.IMAGES, np.uint8, "r+", shape=(800, 32, 32, 3))[
         600, 0, 0, 0
     ] ^= 1
-    with pytest.raises(CdmlLabError, match="images 512 to 799 are not what was rendered"):
+    with pytest.raises(CdmlLabError, match="images 512 to 799 have changed since"):
         cached.verify()
 
 
 def test_full_disk_is_reported_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10_000})())
-    monkeypatch.setattr(cache, "_render", lambda *_: pytest.fail("work was begun"))
+    monkeypatch.setattr(cache_render, "render_chunks", lambda *_: pytest.fail("work was begun"))
     with pytest.raises(CdmlLabError, match=r"needs 0\.0 GB more, and only 0\.0 GB are free"):
         small().cached(tmp_path / "w", workers=1)
 
 
 def test_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
-    with pytest.raises(CdmlLabError, match=r"not empty \(it holds thesis.tex\)"):
+    with pytest.raises(CdmlLabError, match=r"not empty \(it contains thesis\.tex\)"):
         small().cached(tmp_path, workers=1)
 
 
@@ -166,7 +166,7 @@ def test_damaged_parameter_file_is_named(tmp_path):
         small().cached(tmp_path, workers=1)
 
 
-def test_cut_line_of_the_record_does_not_count(tmp_path):
+def test_truncated_line_of_the_journal_does_not_count(tmp_path):
     world = small()
     world.cached(tmp_path, workers=1)
     done = tmp_path / cache.DONE
@@ -180,12 +180,12 @@ def test_cut_line_of_the_record_does_not_count(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"num_identities": 1}, "2 identities or more"),
+        ({"num_identities": 1}, "at least 2 identities"),
         ({"num_identities": 2.5}, "num_identities must be a whole number, got 2.5"),
         ({"size": 16}, r"size must lie in \[32, 224\] pixels, got 16"),
         ({"strength": -0.1}, r"strength must lie in \[0, 1\], got -0.1"),
         ({"label_noise": 2}, r"label_noise must lie in \[0, 1\], got 2"),
-        ({"first": RESERVED}, "those above are kept for protocols"),
+        ({"first": RESERVED}, "those above are reserved for protocols"),
     ],
 )
 def test_impossible_world_is_refused(changes, sentence):
@@ -198,7 +198,7 @@ def test_rows_out_of_range_are_refused():
         small().read([0, 800])
 
 
-def test_world_can_do_without_a_factor(tmp_path):
+def test_factors_of_a_world_can_be_switched_off(tmp_path):
     full, plain = small(), small(without=["restyling", "roll"])
     rows = np.arange(200)
     assert not plain.nuisances(rows).values["restyling"].any()

@@ -154,7 +154,7 @@ def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
     assert (shown == wanted).all()
     ours = pair_lists.lfw(out / "pairs.txt")
     assert (ours.pairs.fold == judged.pairs.fold).all()
-    assert len(ours.found_below(out / "images")) == len(made.jpeg)
+    assert len(ours.files_below(out / "images")) == len(made.jpeg)
 
     for name in ("protocol.npz", "protocol.bin", "images"):
         assert inspect(out / name).problems == [], name

@@ -88,7 +88,7 @@ def test_row_killed_at_each_step_ends_with_the_same_files(mini, data, tmp_path, 
     monkeypatch.setenv("CDMLLAB_DATA", str(other))
     context = multiprocessing.get_context("fork")
     moments = [
-        "  mini_pack.zip: asking",
+        "  mini_pack.zip: trying",
         "fetch: mini_pack",
         "  unpacking",
         "prepare:",

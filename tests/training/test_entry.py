@@ -92,7 +92,7 @@ def test_the_seed_reaches_the_losss_own_draws_in_training_and_loading(tmp_path):
 def test_missing_validation_sets_are_told_before_anything_is_written(tmp_path, monkeypatch, name):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(paths, "_own", lambda: ())
+    monkeypatch.setattr(paths, "_default_folders", lambda: ())
     with pytest.raises(CdmlLabError, match=f"watch.protocols needs {name}: "):
         train(config(watch={"validate_every": 5, "protocols": [name]}), within=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

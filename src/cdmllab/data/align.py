@@ -169,7 +169,7 @@ def landmarks_by_image(
     DataError : an entry of `known` matches two images, because it is a file name without a folder
         that two people have
     """
-    found: dict[str, Floats] = {}
+    matched: dict[str, Floats] = {}
     taken: dict[str, str] = {}
     for name in names:
         path = PurePosixPath(name)
@@ -187,8 +187,8 @@ def landmarks_by_image(
             raise DataError(
                 f"{where}: {key!r} matches both {taken[key]} and {name}: write the path of each"
             )
-        taken[key], found[name] = name, known[key]
-    return found
+        taken[key], matched[name] = name, known[key]
+    return matched
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:

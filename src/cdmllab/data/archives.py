@@ -40,7 +40,7 @@ class _Member(NamedTuple):
 
 
 def members(
-    path: Path | str, wanted: Callable[[str], bool] = lambda name: True
+    path: Path | str, select: Callable[[str], bool] = lambda name: True
 ) -> Iterator[tuple[str, bytes]]:
     """The printable names and contents of the files in a zip or tar archive, in its order.
 
@@ -56,7 +56,7 @@ def members(
     """
     for member in _members(Path(path)):
         name = printable(member.name)
-        if wanted(name):
+        if select(name):
             where = f"{path}, {plain(name, 100)}"
             if member.size > _IN_MEMORY:
                 raise DataError(f"{where} has {member.size:,} bytes; {_IN_MEMORY:,} are allowed")
@@ -186,7 +186,7 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
             lzma.LZMADecompressor(memlimit=_ROOM).decompress(head, 1)
         size = file.seek(0, 2)
         file.seek(0)
-        content: Any = Bounded(kind(file) if kind else file, credible(size), path)
+        content: Any = Bounded(kind(file) if kind else file, unpack_limit(size), path)
         try:
             archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (closed below)
         except tarfile.ReadError:
@@ -215,7 +215,7 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
             yield _Member(name, member.size, partial(_extracted, archive, member))
 
 
-def credible(size: int) -> int:
+def unpack_limit(size: int) -> int:
     """The most bytes that a compressed file of `size` bytes may unpack to."""
     return max(2 * _ROOM, _RATIO * size)
 

@@ -220,7 +220,7 @@ def _flags(same: Any, path: Path) -> NDArray[np.bool_]:
         value = safepickle.array(flag)
         if not isinstance(value, bool | int | np.bool_ | np.integer) or value not in (0, 1):
             raise DataError(
-                f"{path}, pair {k}: issame must be true or false, got {safepickle.shown(value)}"
+                f"{path}, pair {k}: issame must be true or false, got {safepickle.describe(value)}"
             )
         flags.append(bool(value))
     return np.array(flags, dtype=bool)

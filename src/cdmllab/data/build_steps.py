@@ -1,4 +1,4 @@
-"""From what is handed out to packs and bins: the steps that several data sets share."""
+"""Steps from published files to packs and bins, shared by the scripts of several data sets."""
 
 import json
 import shutil
@@ -27,75 +27,73 @@ SIZE = 112  # pixels
 
 
 def pair_list_bin(
-    job: Job, name: str, listed: PairList, root: Path, landmarks: Path | None = None
+    job: Job, name: str, pair_list: PairList, root: Path, landmarks: Path | None = None
 ) -> Path:
-    """Make ``verification/<name>.bin`` from a pair list over files below `root`.
+    """Create ``verification/<name>.bin`` from a pair list over files below `root`.
 
-    Images are aligned where there are landmarks; without any, those that are not 112 x 112
-    already are cut to the square in their middle, and this is said: published numbers need aligned
-    faces.
+    Images are aligned if there are landmarks. Otherwise images of another size than 112 x 112 are
+    cropped to their central square, and this is reported, because published accuracies hold for
+    aligned faces.
     """
 
     def write(target: Path) -> None:
-        files = listed.found_below(root)
+        files = pair_list.files_below(root)
         names = [below(file, root) for file in files]
         known = _landmarks(landmarks, names)
         if known is None:
-            job.say("no landmarks: images are cut to their middle, not aligned")
+            job.report("no landmarks: images are cropped to their central square, not aligned")
         jpegs = [_face(file, name, known) for file, name in zip(files, names, strict=True)]
-        bins.write(target, _side_by_side(jpegs, listed.pairs), listed.pairs.same)
+        bins.write(target, _alternating(jpegs, pair_list.pairs), pair_list.pairs.same)
 
     return job.make(f"verification/{name}.bin", write, count_bin)
 
 
 def count_bin(path: Path) -> dict[str, int]:
-    """Pairs of a bin, all and genuine ones."""
-    found = bins.read(path)
-    return {"pairs": len(found.same), "genuine pairs": int(found.same.sum())}
+    """Count all pairs and the genuine pairs of a bin."""
+    same = bins.read(path).same
+    return {"pairs": len(same), "genuine pairs": int(same.sum())}
 
 
 def count_pack(path: Path) -> dict[str, int]:
-    """Images and identities of a pack, seen to have no gaps.
+    """Count the images and identities of a pack.
 
     Raises
     ------
-    DataError : an identity without an image
+    DataError : an identity has no image
     """
     pack = Pack(path)
     if len(gaps := pack.gaps()):
-        raise DataError(f"{path}: identity {gaps[0]} has no image ({len(gaps):,} such)")
+        raise DataError(f"{path}: identity {gaps[0]} has no image ({len(gaps):,} have none)")
     return {"images": len(pack), "identities": pack.num_identities}
 
 
 def training_pack(job: Job) -> Path:
-    """A training set: InsightFace's pack is checked if it is there, else one is made.
+    """Check InsightFace's pack of a training set, or create one from identity folders.
 
-    It is made from the identity folders under the name of the registry's first output.
+    The pack has the name of the registry's only output for this data set.
     """
     (name,) = job.data_set.makes
-    handed_out = job.find_pack()
-    if handed_out is not None:
-        job.say(f"found {handed_out}")
-        job.verify(name, lambda: count_pack(handed_out))
-        return handed_out.parent
+    published = job.find_pack()
+    if published is not None:
+        job.report(f"found {published}")
+        job.verify(name, lambda: count_pack(published))
+        return published.parent
     source = job.folder("images")
     marks = job.have("landmarks")
 
     def write(target: Path) -> None:
         settings = packing.Settings(SIZE, landmarks=marks)
         report = packing.pack(source, target, settings, workers=job.workers)
-        _say_left_out(job, report.left_out)
+        _report_left_out(job, report.left_out)
         if report.skipped:
-            job.say(f"{len(report.skipped):,} images skipped, see {target / packing.REPORT}")
+            job.report(f"{len(report.skipped):,} images skipped, see {target / packing.REPORT}")
 
     return job.make(name, write, count_pack)
 
 
 def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
-    """LFW at 112 x 112: a pack of everybody, the people to leave out for each fold, and the bin of
-    View 2.
-    """
-    memory: list[tuple[lfw.Faces, Pairs]] = []
+    """Create ``lfw_112``, a pack of all people with the people of each fold, and View 2's bin."""
+    memory: list[tuple[lfw.Faces, Pairs]] = []  # read once, and only if an output is missing
     colour: Colour = "GRAY" if archive.name.startswith("lfwa") else "RGB"
 
     def faces() -> tuple[lfw.Faces, Pairs]:
@@ -105,78 +103,76 @@ def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
         return memory[0]
 
     def write_pack(target: Path) -> None:
-        shown, pairs = faces()
+        people, pairs = faces()
         growing = target.with_name(target.name + ".partial")
         if growing.exists():
             shutil.rmtree(growing)
         growing.mkdir(parents=True)
         with PackWriter(growing) as writer:
-            for row in range(len(shown)):
-                person = shown.names[shown.labels[row]]
-                writer.add(f"{person}/{row}", person, encode_jpeg(shown.images[row]))
+            for row in range(len(people)):
+                person = people.names[people.labels[row]]
+                writer.add(f"{person}/{row}", person, encode_jpeg(people.images[row]))
             writer.finish(SIZE)
-        folds = {str(fold): lfw.people_in(shown, pairs, fold).tolist() for fold in range(10)}
+        folds = {str(fold): lfw.people_in(people, pairs, fold).tolist() for fold in range(10)}
         write_text(growing / lfw.FOLDS, json.dumps({"identities_in_pairs": folds}) + "\n")
         (growing / JOURNAL).unlink()
         packing.replace_folder(growing, target)
 
     def write_bin(target: Path) -> None:
-        shown, pairs = faces()
+        people, pairs = faces()
         rows = np.unique(np.concatenate([pairs.first, pairs.second])).tolist()
-        jpegs = {row: encode_jpeg(shown.images[row]) for row in rows}
-        bins.write(target, _side_by_side(jpegs, pairs), pairs.same)
+        jpegs = {row: encode_jpeg(people.images[row]) for row in rows}
+        bins.write(target, _alternating(jpegs, pairs), pairs.same)
 
     job.make("lfw_112", write_pack, count_pack)
     job.make("verification/lfw.bin", write_bin, count_bin)
 
 
 def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 300) -> Path:
-    """A bin from identity folders without a protocol: pairs of a gallery image and a probe,
-    seeded.
-    """
+    """Create a bin from identity folders: seeded random pairs of a gallery image and a probe."""
 
     def write(target: Path) -> None:
-        found = listing(root, min_images=2)
-        _say_left_out(job, found.left_out)
+        people = listing(root, min_images=2)
+        _report_left_out(job, people.left_out)
         marks = root.parent / "landmarks.txt"
-        names = [below(file, root) for file in found.files]
+        names = [below(file, root) for file in people.files]
         known = _landmarks(marks if marks.is_file() else None, names)
-        split = gallery_and_probes(found.labels, seed=seed)
-        pairs = gallery_pairs(found.labels, split, per_fold, seed=seed)
+        split = gallery_and_probes(people.labels, seed=seed)
+        pairs = gallery_pairs(people.labels, split, per_fold, seed=seed)
         rows = np.unique(np.concatenate([pairs.first, pairs.second])).tolist()
-        faces = {k: _face(found.files[k], names[k], known) for k in rows}
-        bins.write(target, _side_by_side(faces, pairs), pairs.same)
+        faces = {k: _face(people.files[k], names[k], known) for k in rows}
+        bins.write(target, _alternating(faces, pairs), pairs.same)
 
     return job.make(f"verification/{name}.bin", write, count_bin)
 
 
 def calfw_bin(job: Job) -> None:
-    """The bin of CALFW or CPLFW, whose files have the same form."""
+    """Create the bin of CALFW or CPLFW, whose files have the same form."""
     name = job.data_set.name
     images = job.folder("images")
     pairs = job.need("pairs")
     if job.dry_run and not pairs.exists():
-        job.say(f"would make verification/{name}.bin")
+        job.report(f"would create verification/{name}.bin")
         return
     pair_list_bin(job, name, pair_lists.calfw(pairs), images, job.have("landmarks"))
 
 
 def ijb_check(job: Job) -> None:
-    """Check that meta files and images of IJB-B or IJB-C are complete and belong together."""
+    """Check that the meta files and images of IJB-B or IJB-C are complete and match each other."""
     name, root = job.data_set.name, job.need("folder")
 
     def count() -> dict[str, int]:
-        found = ijb.load(root, name)
-        missing = [file for file in found.names if not (root / "loose_crop" / file).is_file()]
+        templates = ijb.load(root, name)
+        missing = [file for file in templates.names if not (root / "loose_crop" / file).is_file()]
         if missing:
             raise DataError(
                 f"{root / 'loose_crop' / missing[0]} is missing ({len(missing):,} of "
-                f"{len(found):,} are)"
+                f"{len(templates):,} are)"
             )
         return {
-            "images": len(found),
-            "templates": len(found.template_ids),
-            "pairs": len(found.pairs.same),
+            "images": len(templates),
+            "templates": len(templates.template_ids),
+            "pairs": len(templates.pairs.same),
         }
 
     job.verify(name, count)
@@ -186,18 +182,19 @@ def _landmarks(path: Path | None, names: list[str]) -> dict[str, NDArray[np.floa
     return None if path is None else landmarks_by_image(names, read_landmarks(path), path)
 
 
-def _say_left_out(job: Job, left_out: Iterable[LeftOut]) -> None:
+def _report_left_out(job: Job, left_out: Iterable[LeftOut]) -> None:
     for line in summary(left_out):
-        job.say(f"left out {line}")
+        job.report(f"left out {line}")
 
 
 def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None) -> bytes:
+    """One image as a JPEG, aligned if there are landmarks."""
     data = stored(file)
     pixels = decode(data, str(file))
     if known is None:
         is_jpeg = data[:3] == b"\xff\xd8\xff" and orientation.of_jpeg(data) == orientation.UPRIGHT
         if pixels.shape[:2] == (SIZE, SIZE) and is_jpeg:
-            return data
+            return data  # as it is: encoding it again would change its pixels
         return encode_jpeg(centre_square(pixels, SIZE))
     points = known.get(name)
     if points is None:
@@ -208,9 +205,9 @@ def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None
         raise DataError(f"{file}: {error}") from error
 
 
-def _side_by_side(
+def _alternating(
     faces: Mapping[int, bytes] | list[bytes], pairs: Pairs
 ) -> list[bytes | NDArray[np.uint8]]:
-    """The two images of each pair one after the other, as a bin has them."""
+    """The images of a bin: the two of each pair, one after the other."""
     rows = np.stack([pairs.first, pairs.second], axis=1).reshape(-1).tolist()
     return [faces[row] for row in rows]

@@ -46,31 +46,31 @@ class ContentDigest:
     """
 
     def __init__(self) -> None:
-        self._found = hashlib.sha256()
+        self._hash = hashlib.sha256()
 
     def add(self, pixels: NDArray[np.uint8]) -> None:
         """Add an image of shape (height, width, 1 or 3); grey counts as three equal channels."""
         rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-        self._found.update(f"{rgb.shape[0]}x{rgb.shape[1]}".encode())
-        self._found.update(np.ascontiguousarray(rgb).tobytes())
+        self._hash.update(f"{rgb.shape[0]}x{rgb.shape[1]}".encode())
+        self._hash.update(np.ascontiguousarray(rgb).tobytes())
 
     def finish(self, labels: ArrayLike) -> str:
         """Add the labels and return the digest."""
-        self._found.update(np.asarray(labels, dtype="<i8").tobytes())
-        return self._found.hexdigest()
+        self._hash.update(np.asarray(labels, dtype="<i8").tobytes())
+        return self._hash.hexdigest()
 
 
 def content(images: Iterable[NDArray[np.uint8]], labels: ArrayLike) -> str:
     """The digest of images, each (height, width, 1 or 3), and labels; in bins, the pairs' flags."""
-    found = ContentDigest()
+    digest = ContentDigest()
     for image in images:
-        found.add(image)
-    return found.finish(labels)
+        digest.add(image)
+    return digest.finish(labels)
 
 
-def of_bin(found: bins.Bin) -> str:
+def of_bin(source: bins.Bin) -> str:
     """The digest of a verification bin's pixels and labels."""
-    return content((found.image(k) for k in range(len(found.images))), found.same)
+    return content((source.image(k) for k in range(len(source.images))), source.same)
 
 
 def find(file_digest: str | None = None, content_digest: str | None = None) -> Copy | None:
@@ -83,8 +83,8 @@ def find(file_digest: str | None = None, content_digest: str | None = None) -> C
     return None
 
 
-def words(path: Path, file_digest: str, content_digest: str | None) -> str:
-    """What is known of a copy, for a message; of an unknown one, whether others are known."""
+def describe(path: Path, file_digest: str, content_digest: str | None) -> str:
+    """Describe a copy for a message; if it is unknown, how many of its name are known."""
     copy = find(file_digest, content_digest)
     if copy is not None:
         packed = "" if file_digest.startswith(copy.sha256) else ", packed anew"

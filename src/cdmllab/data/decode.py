@@ -231,7 +231,7 @@ def _opened(data: Bytes) -> Image.Image:
             # These errors are how a plugin reports that the format is not its own.
             with suppress(SyntaxError, IndexError, TypeError, struct.error):
                 return factory(stream, "")
-    raise ValueError(f"it is {sniff.what(data) or 'of an unknown format'}")
+    raise ValueError(f"it is {sniff.guess(data) or 'of an unknown format'}")
 
 
 @cache

@@ -29,18 +29,18 @@ def load(classes: Iterable[int] = range(10)) -> Digits:
     ------
     ValueError : a class is not a digit or is repeated, or there are fewer than two
     """
-    wanted = tuple(classes)
-    if len(wanted) < 2 or len(set(wanted)) != len(wanted) or not set(wanted) <= set(range(10)):
-        raise ValueError(f"classes must be two or more different digits from 0 to 9, got {wanted}")
+    chosen = tuple(classes)
+    if len(chosen) < 2 or len(set(chosen)) != len(chosen) or not set(chosen) <= set(range(10)):
+        raise ValueError(f"classes must be two or more different digits from 0 to 9, got {chosen}")
     with optional("analysis", "the handwritten digits"):
         from sklearn.datasets import load_digits  # imported late: it takes seconds
 
     raw, target = load_digits(return_X_y=True)
-    keep = np.isin(target, wanted)
+    keep = np.isin(target, chosen)
     images = torch.from_numpy(raw[keep].astype(np.float32)).reshape(-1, 1, 8, 8)
-    position = {digit: label for label, digit in enumerate(wanted)}
+    position = {digit: label for label, digit in enumerate(chosen)}
     labels = torch.tensor([position[int(t)] for t in target[keep]])
-    return Digits(images / 8.0 - 1.0, labels, wanted)
+    return Digits(images / 8.0 - 1.0, labels, chosen)
 
 
 def split(digits: Digits, held_out: float = 0.25, seed: int = 0) -> tuple[Digits, Digits]:

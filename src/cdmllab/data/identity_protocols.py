@@ -44,14 +44,14 @@ def disjoint_pairs(labels: ArrayLike, per_fold: int, count: int = 10, seed: int 
     """
     ids = np.asarray(labels)
     fold = folds(ids, count, seed)
-    found = []
+    parts = []
     for k in range(count):
         rows = np.flatnonzero(fold == k)
         drawn = pairs.sample(ids[rows], per_fold, 1, seed=seed + k)
-        found.append(
+        parts.append(
             Pairs(rows[drawn.first], rows[drawn.second], drawn.same, np.full(2 * per_fold, k))
         )
-    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) -> GalleryProbes:
@@ -79,7 +79,7 @@ def gallery_pairs(
     ids = np.asarray(labels)
     fold = folds(ids, count, seed)
     rng = np.random.default_rng(seed)
-    found = []
+    parts = []
     for k in range(count):
         gallery, probes = (rows[fold[rows] == k] for rows in split)
         alike = ids[gallery][:, None] == ids[probes][None, :]  # [gallery, probes]
@@ -91,7 +91,7 @@ def gallery_pairs(
                     f"fold {k}: {per_fold} {kind} pairs are needed, but there are only {len(i)}"
                 )
             chosen = rng.choice(len(i), per_fold, replace=False)
-            found.append(
+            parts.append(
                 Pairs(
                     gallery[i[chosen]],
                     probes[j[chosen]],
@@ -99,4 +99,4 @@ def gallery_pairs(
                     np.full(per_fold, k),
                 )
             )
-    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -59,9 +59,9 @@ class TemplateSet(NamedTuple):
         ------
         DataError : an image is missing or cannot be decoded
         """
-        wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
-        out = np.empty((len(wanted), size, size, 3), dtype=np.uint8)
-        for k, row in enumerate(wanted):
+        chosen = np.atleast_1d(np.asarray(rows, dtype=np.int64)).tolist()
+        out = np.empty((len(chosen), size, size, 3), dtype=np.uint8)
+        for k, row in enumerate(chosen):
             file = self.root / "loose_crop" / self.names[row]
             if not file.is_file():
                 raise DataError(
@@ -176,11 +176,9 @@ def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
         with files.opened(path, at_most=LARGEST) as stream:
             table = np.loadtxt(stream, dtype=np.int64, comments=None, ndmin=2)
     except (ValueError, OverflowError) as error:
-        raise DataError(f"{path}: three whole numbers a row are wanted ({error})") from error
+        raise DataError(f"{path}: expected three whole numbers per row ({error})") from error
     if table.shape[1] != 3:
-        raise DataError(
-            f"{path}: three whole numbers a row are wanted, these rows have {table.shape[1]}"
-        )
+        raise DataError(f"{path}: expected three whole numbers per row, got {table.shape[1]}")
     odd = np.flatnonzero((table[:, 2] != 0) & (table[:, 2] != 1))
     if len(odd):
         raise DataError(
@@ -196,14 +194,13 @@ def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.f
     for k, row in enumerate(rows):
         if len(row) != columns + 1:
             raise DataError(
-                f"{path}, row {k + 1}: a name and {columns} numbers are wanted, here are "
-                f"{len(row)} fields"
+                f"{path}, row {k + 1}: expected a name and {columns} numbers, got {len(row)} fields"
             )
     try:
         numbers = np.array([row[1:] for row in rows], dtype=np.float64)
     except ValueError as error:
         raise DataError(
-            f"{path}: a name and {columns} numbers a row are wanted ({error})"
+            f"{path}: expected a name and {columns} numbers per row ({error})"
         ) from None
     bad = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(bad):

@@ -1,4 +1,4 @@
-"""Look a data file over from end to end: what it holds, and everything that is wrong with it."""
+"""Inspect a data file from end to end: describe its content and list every problem."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ Progress = Callable[[int, int], None]
 
 
 class Findings(NamedTuple):
-    """What was found."""
+    """The result of an inspection."""
 
     kind: str  # "pack", "bin", "protocol" or "folder"
-    facts: dict[str, str]  # what it holds, in the order in which it is reported
-    problems: list[str]  # sentences; empty when all is well
-    unread: dict[str, str]  # image that cannot be read or decoded -> why
+    facts: dict[str, str]  # description of the content, in the order of the report
+    problems: list[str]  # sentences; empty if the file is sound
+    unread: dict[str, str]  # image that cannot be read or decoded -> reason
     left_out: list[LeftOut]  # files and folders of an identity folder that are not read
 
 
@@ -38,18 +38,17 @@ def inspect(
     ignore: Iterable[str] = (),
     progress: Progress | None = None,
 ) -> Findings:
-    """Look over a pack (folder or ``.rec``), a bin (``.bin`` or ``.npz``), a protocol (``.npz``) or
-    an identity folder.
+    """Inspect a pack, a verification bin, a protocol or an identity folder.
 
-    Damage that stops the reading is a problem like others, so this raises only for what is none of
-    the four.
+    A pack is a folder or a ``.rec``, a bin a ``.bin`` or ``.npz``, a protocol an ``.npz``. Damage
+    that stops the reading is listed among the problems; only files of other kinds raise an error.
 
     Parameters
     ----------
     quick : do not decode the images
-    ignore : patterns of files and folders of an identity folder to leave out, see
+    ignore : patterns of files and folders to skip in an identity folder, see
         `cdmllab.data.walk.walk`
-    progress : called with images looked at and images in all
+    progress : called with the number of images inspected and the number of all images
 
     Raises
     ------
@@ -70,46 +69,45 @@ def inspect(
         with path.open("rb") as file:
             hint = sniff.hint(file.read(sniff.HEAD_BYTES))
         raise DataError(f"{path} is neither a pack (.rec), a bin (.bin, .npz) nor a folder{hint}")
-    found = Findings(kind, {}, [], {}, [])
-    look = _Look(found, quick, progress)
+    findings = Findings(kind, {}, [], {}, [])
+    inspection = _Inspection(findings, quick, progress)
     try:
         with reading(path, "readable"):
             if kind == "pack":
-                look.pack(path)
+                inspection.pack(path)
             elif kind == "protocol":
-                facts, problems = protocol_checks.look(path)
-                found.facts.update(facts)
-                found.problems.extend(problems)
+                facts, problems = protocol_checks.inspect(path)
+                findings.facts.update(facts)
+                findings.problems.extend(problems)
             elif kind == "bin":
-                look.bin(path)
+                inspection.bin(path)
             else:
-                look.folder(path, ignore)
+                inspection.folder(path, ignore)
     except DataError as error:
-        found.problems.append(str(error))
+        findings.problems.append(str(error))
     except OSError as error:
-        found.problems.append(
+        findings.problems.append(
             f"{error.filename or path} cannot be read ({error.strerror or error})"
         )
-    return found
+    return findings
 
 
-def write_report(path: Path | str, found: Findings) -> None:
-    """Write all that was found as JSON, every unread image and every file left out with its
-    reason.
-    """
-    told = {**found._asdict(), "left_out": {item.name: item.why for item in found.left_out}}
-    write_text(path, json.dumps(told, indent=1) + "\n")
+def write_report(path: Path | str, findings: Findings) -> None:
+    """Write all findings as JSON, with a reason for every unread image and file left out."""
+    left_out = {item.name: item.why for item in findings.left_out}
+    report = {**findings._asdict(), "left_out": left_out}
+    write_text(path, json.dumps(report, indent=1) + "\n")
 
 
-class _Look(NamedTuple):
-    """One look, and what it notes down."""
+class _Inspection(NamedTuple):
+    """An inspection in progress; its methods add to `findings`."""
 
-    found: Findings
+    findings: Findings
     quick: bool
     progress: Progress | None
 
     def pack(self, path: Path) -> None:
-        facts, problems = self.found.facts, self.found.problems
+        facts, problems = self.findings.facts, self.findings.problems
         pack = Pack(path)
         folder = pack.path.parent
         indexed = pack.path.with_suffix(".idx").exists()
@@ -128,84 +126,85 @@ class _Look(NamedTuple):
         gaps = pack.gaps()
         if len(gaps):
             problems.append(f"{len(gaps):,} identities have no image, the first is {gaps[0]}")
-        said = read_property(folder / "property")
-        if said is not None and pack.header and said.num_identities != pack.num_identities:
+        declared = read_property(folder / "property")
+        if declared is not None and pack.header and declared.num_identities != pack.num_identities:
             problems.append(
-                f"property says {said.num_identities:,} identities, the header "
+                f"property says {declared.num_identities:,} identities, the header "
                 f"{pack.num_identities:,}"
             )
-        if said is not None and said.images not in (None, len(pack)):
-            problems.append(f"property says {said.images:,} images, there are {len(pack):,}")
+        if declared is not None and declared.images not in (None, len(pack)):
+            problems.append(f"property says {declared.images:,} images, the pack has {len(pack):,}")
         problems += pack_checks.ranges(pack)
         if (folder / CHECKSUMS).is_file():
             problems += pack_checks.checksums(pack, folder / CHECKSUMS)
             facts["checksums"] = "checked"
-        turned: list[str] = []
+        not_upright: list[str] = []
 
         def read(row: int) -> NDArray[np.uint8]:
             image, where = pack.image(row), _record(pack, row)
             if orientation.of_jpeg(image) != orientation.UPRIGHT:
-                turned.append(where)
+                not_upright.append(where)
             return decode(image, where, strict=True, upright=False)
 
-        expected = (said.height, said.width) if said else None
+        expected = (declared.height, declared.width) if declared else None
         digest = self._images(
             read, lambda row: _record(pack, row), len(pack), expected, labels=pack.labels
         )
         self._copy(pack.path, digest)
-        problems += _not_upright(turned)
+        problems += _orientation_problem(not_upright)
 
     def bin(self, path: Path) -> None:
-        facts, problems = self.found.facts, self.found.problems
-        found = bins.read(path)
-        count = len(found.images)
-        genuine, impostor = int(found.same.sum()), int((~found.same).sum())
+        facts, problems = self.findings.facts, self.findings.problems
+        source = bins.read(path)
+        count = len(source.images)
+        genuine, impostor = int(source.same.sum()), int((~source.same).sum())
         facts["images"] = f"{count:,}"
-        facts["pairs"] = f"{len(found.same):,} ({genuine:,} genuine, {impostor:,} impostor)"
-        stored = sum(isinstance(image, bytes) for image in found.images)
-        facts["stored as"] = "JPEG" if stored == count else f"pixels ({count - stored:,})"
-        if len(found.same) % bins.FOLDS:
+        facts["pairs"] = f"{len(source.same):,} ({genuine:,} genuine, {impostor:,} impostor)"
+        jpegs = sum(isinstance(image, bytes) for image in source.images)
+        facts["stored as"] = "JPEG" if jpegs == count else f"pixels ({count - jpegs:,})"
+        if len(source.same) % bins.FOLDS:
             problems.append(
-                f"{len(found.same):,} pairs cannot be parted into {bins.FOLDS} equal folds"
+                f"{len(source.same):,} pairs cannot be divided into {bins.FOLDS} equal folds"
             )
         else:
-            by_fold = found.same.reshape(bins.FOLDS, -1).sum(axis=1)
-            if (by_fold * 2 != len(found.same) // bins.FOLDS).any():
+            by_fold = source.same.reshape(bins.FOLDS, -1).sum(axis=1)
+            if (by_fold * 2 != len(source.same) // bins.FOLDS).any():
                 counts = ", ".join(str(count) for count in by_fold)
                 problems.append(
-                    f"a fold does not have as many genuine as impostor pairs (genuine: {counts})"
+                    f"the numbers of genuine and impostor pairs differ within a fold (genuine: "
+                    f"{counts})"
                 )
-        turned: list[str] = []
+        not_upright: list[str] = []
 
         def read(k: int) -> NDArray[np.uint8]:
-            image = found.images[k]
+            image = source.images[k]
             if isinstance(image, bytes) and orientation.of_jpeg(image) != orientation.UPRIGHT:
-                turned.append(f"image {k}")
-            return found.image(k, strict=True)
+                not_upright.append(f"image {k}")
+            return source.image(k, strict=True)
 
-        self._copy(path, self._images(read, lambda k: f"image {k}", count, labels=found.same))
-        problems += _not_upright(turned)
+        self._copy(path, self._images(read, lambda k: f"image {k}", count, labels=source.same))
+        problems += _orientation_problem(not_upright)
 
     def folder(self, path: Path, ignore: Iterable[str]) -> None:
-        facts = self.found.facts
-        found = listing(path, ignore=ignore)
-        facts["images"] = f"{len(found.files):,}"
-        facts["identities"] = f"{found.num_identities:,}"
-        facts |= _spread(np.bincount(found.labels))
-        self.found.left_out.extend(found.left_out)
-        harmless = summary(item for item in found.left_out if item.harmless)
+        facts = self.findings.facts
+        people = listing(path, ignore=ignore)
+        facts["images"] = f"{len(people.files):,}"
+        facts["identities"] = f"{people.num_identities:,}"
+        facts |= _spread(np.bincount(people.labels))
+        self.findings.left_out.extend(people.left_out)
+        harmless = summary(item for item in people.left_out if item.harmless)
         if harmless:
             facts["left out"] = "; ".join(harmless)
-        harmful = summary(item for item in found.left_out if not item.harmless)
-        self.found.problems.extend(f"left out {line}" for line in harmful)
+        harmful = summary(item for item in people.left_out if not item.harmless)
+        self.findings.problems.extend(f"left out {line}" for line in harmful)
 
         def name(row: int) -> str:
-            return below(found.files[row], path)
+            return below(people.files[row], path)
 
         def read(row: int) -> NDArray[np.uint8]:
-            return decode(stored(found.files[row]), name(row), strict=True)
+            return decode(stored(people.files[row]), name(row), strict=True)
 
-        self._images(read, name, len(found.files), one_size=False)
+        self._images(read, name, len(people.files), one_size=False)
 
     def _images(
         self,
@@ -216,15 +215,15 @@ class _Look(NamedTuple):
         one_size: bool = True,
         labels: NDArray[np.generic] | None = None,
     ) -> str | None:
-        """Decode all images, unless the look is quick, and compare their sizes.
+        """Decode all images, unless the inspection is quick, and compare their sizes.
 
-        Returns the digest of pixels and labels, where there are labels and every image can be
-        decoded.
+        Returns the digest of pixels and labels if there are labels and every image can be decoded,
+        else None.
         """
         if self.quick:
             return None
         content = None if labels is None else copies.ContentDigest()
-        facts, problems, unread = self.found.facts, self.found.problems, self.found.unread
+        facts, problems, unread = self.findings.facts, self.findings.problems, self.findings.unread
         sizes: dict[tuple[int, ...], int] = {}
         for k in range(count):
             try:
@@ -246,40 +245,40 @@ class _Look(NamedTuple):
         problems += pack_checks.shortened(list(unread.values()), "images")
         if expected and any(size != expected for size in sizes):
             problems.append(
-                f"property says {expected[1]} x {expected[0]} pixels, there are images of other "
-                f"sizes"
+                f"property says {expected[1]} x {expected[0]} pixels, but there are images of "
+                f"other sizes"
             )
         elif one_size and len(sizes) > 1:
             problems.append(f"the images have {len(sizes)} different sizes")
         return None if unread or content is None or labels is None else content.finish(labels)
 
     def _copy(self, path: Path, digest: str | None) -> None:
-        """Which of the known copies it is, and the hashes that say so."""
+        """Add the hashes of the file and its content, and the known copy that they belong to."""
         if self.quick and path.suffix == ".rec":
-            return  # tens of gigabytes to hash
+            return  # hashing tens of gigabytes is not quick
         file = sha256(path)
-        self.found.facts["file SHA-256"] = file
+        self.findings.facts["file SHA-256"] = file
         if digest is not None:
-            self.found.facts["pixels and labels SHA-256"] = digest
-        self.found.facts["copy"] = copies.words(path, file, digest)
+            self.findings.facts["pixels and labels SHA-256"] = digest
+        self.findings.facts["copy"] = copies.describe(path, file, digest)
 
 
 def _record(pack: Pack, row: int) -> str:
     return f"record {pack.keys[pack.records[row]]}"
 
 
-def _not_upright(names: list[str]) -> list[str]:
+def _orientation_problem(names: list[str]) -> list[str]:
     if not names:
         return []
     return [
-        f"{len(names):,} images carry an EXIF orientation, the first is {names[0]}: stored in a "
-        f"pack or bin, it is "
-        "ignored by some programs and followed by others; make it anew from the original files"
+        f"{len(names):,} images have an EXIF orientation, the first is {names[0]}: in a pack or "
+        f"bin some programs apply it and others ignore it; create the file again from the "
+        f"original images"
     ]
 
 
 def _packing(path: Path) -> dict[str, str]:
-    """What the report of our own packer says was left out."""
+    """The numbers of images and files left out, from the report of our own packer."""
     report = read_json(path) if path.is_file() else None
     skipped, left_out = (
         report.get(key) if isinstance(report, dict) else None for key in ("skipped", "left_out")

@@ -15,16 +15,15 @@ class Field(NamedTuple):
 
 
 def fields(data: bytes) -> list[Field]:
-    """The fields of image records from the start of a ``.rec`` file, as far as `data` reaches;
-    whole files or pieces.
+    """The fields of the image records in a ``.rec`` file, or in the beginning of one.
 
     The first bytes of a continued part (kind 2 or 3) belong to its image.
     """
-    found: list[Field] = []
+    segments: list[Field] = []
     position = 0
     while position < len(data):
         word = int.from_bytes(data[position + 4 : position + 8], "little")
-        found += [
+        segments += [
             Field("magic", position, position + 4),
             Field("length", position + 4, position + 8),
         ]
@@ -32,7 +31,7 @@ def fields(data: bytes) -> list[Field]:
         if word >> 29 in (WHOLE, FIRST) and end - start >= HEADER_BYTES:
             count = int.from_bytes(data[start : start + 4], "little")
             at = start + HEADER_BYTES
-            found += [
+            segments += [
                 Field("flag", start, start + 4),
                 Field("label", start + 4, start + 8),
                 Field("ids", start + 8, at),
@@ -40,6 +39,6 @@ def fields(data: bytes) -> list[Field]:
             ]
             start = min(at + 4 * count, end)
         position = end + 3 & ~3
-        found += [Field("image", start, end), Field("padding", end, position)]
-    cut = (Field(kind, start, min(end, len(data))) for kind, start, end in found)
+        segments += [Field("image", start, end), Field("padding", end, position)]
+    cut = (Field(kind, start, min(end, len(data))) for kind, start, end in segments)
     return [field for field in cut if field.end > field.start]

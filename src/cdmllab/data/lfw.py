@@ -1,9 +1,9 @@
-"""Labeled Faces in the Wild: images, View 2, and folds that share no people with training.
+"""Labeled Faces in the Wild: images, the pairs of both views, and training sets for each fold.
 
-Found in the data folders (`cdmllab.data.paths`), below ``lfw/``: LFW-a, grey and aligned (Wolf,
-Hassner and Taigman), as ``lfwa.tar.gz``; or in colour ``lfw-deepfunneled.tgz``,
-``lfw-funneled.tgz``, ``lfw.tgz``, or Kaggle's ``archive.zip`` (``lfw-dataset.zip``); or any of them
-unpacked. The pairs are ``pairs.txt`` or ``pairs.csv``, which Kaggle's zip holds.
+The images are searched for in the data folders (`cdmllab.data.paths`), below ``lfw/``: LFW-a, grey
+and aligned (Wolf, Hassner and Taigman), as ``lfwa.tar.gz``; in colour, ``lfw-deepfunneled.tgz``,
+``lfw-funneled.tgz``, ``lfw.tgz`` or Kaggle's ``archive.zip`` (``lfw-dataset.zip``); or any of them
+unpacked. The pairs are in ``pairs.txt`` or ``pairs.csv``, which Kaggle's zip contains.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from cdmllab.errors import DataError
 
 _ENTRY = registry.get("lfw")
 ARCHIVES = _ENTRY.places("images")
-# Unpacked. ``lfw`` itself may hold the people, or what a mirror put there; the last two are those
-# of scikit-learn and torchvision.
+# Unpacked. ``lfw`` itself may contain the folders of people, or folders that a mirror packed; the
+# last two are those of scikit-learn and torchvision.
 FOLDERS = (
     *("lfw/lfwa", "lfw/lfw-deepfunneled", "lfw/lfw_funneled", "lfw/lfw-funneled", "lfw/lfw", "lfw"),
     *("lfw_home", "lfw-py"),
@@ -38,11 +38,11 @@ VIEWS = {
     "1-train": _ENTRY.places("View 1, training"),
     "1-test": _ENTRY.places("View 1, test"),
 }
-# The square of the 250 x 250 image that puts eyes and mouth of LFW-a's mean face where the 112
-# template wants them.
+# The square of LFW-a's 250 x 250 image that puts the eyes and mouth of its mean face where the
+# template at 112 x 112 has them.
 FACE = Box(58, 50, 192, 184)
-FOLDS = "folds.json"  # next to the pack that `data_scripts/lfw.py` makes
-HOW = _ENTRY.how
+FOLDS = "folds.json"  # next to the pack that `data_scripts/lfw.py` creates
+HOW_TO_GET = _ENTRY.how_to_get
 
 
 def box(square: Square) -> Box:
@@ -64,7 +64,7 @@ class Faces(ArraySet):
 
 
 def archive() -> Path | None:
-    """The archive of images, or the folder of one that was unpacked, if it is there."""
+    """The archive of images, or the folder of an unpacked one; None if neither exists."""
     packed = paths.find(*ARCHIVES)
     if packed is not None:
         return packed
@@ -73,22 +73,22 @@ def archive() -> Path | None:
 
 
 def pair_file(view: str = "2") -> Path | None:
-    """The file with a view's pairs, or the archive that holds it, if it is there."""
-    there = paths.find(*VIEWS[view])
+    """The file with a view's pairs, or the archive that contains it; None if neither exists."""
+    file = paths.find(*VIEWS[view])
     place = archive()
-    if there is None and place is not None and _inside(place, view) is not None:
+    if file is None and place is not None and _pairs_inside(place, view) is not None:
         return place
-    return there
+    return file
 
 
 def available() -> bool:
-    """Whether images and View 2 are there."""
+    """Whether the images and View 2 are in the data folders."""
     return archive() is not None and pair_file() is not None
 
 
 def missing() -> str:
-    """How to get them, in a sentence; empty when they are there."""
-    return "" if available() else HOW
+    """How to get the images and View 2, in a sentence; empty if they are there."""
+    return "" if available() else HOW_TO_GET
 
 
 def images(
@@ -98,51 +98,49 @@ def images(
     box: Box = FACE,
     colour: Colour = "GRAY",
 ) -> Faces:
-    """All images in memory, ordered by person, people in alphabetical order: `names` are theirs.
+    """Read all images into memory, ordered by person; `names` are the people, in natural order.
 
     Parameters
     ----------
-    path : the archive, or the folder of an unpacked one; default: the first found
+    path : the archive, or the folder of an unpacked one; default: `archive`
     size : height and width in pixels
-    box : the part of the 250 x 250 image that is shown
+    box : the part of the 250 x 250 image to crop to
     colour : ``"GRAY"`` or ``"RGB"``
 
     Raises
     ------
-    DataError : there is no archive (the message says how to get it), an image cannot be decoded, is
-        not named as in LFW, or is there twice
+    DataError : there is no archive (the message says how to get it), or an image cannot be decoded,
+        is not named as in LFW, or exists twice
     """
     path = path or archive()
     if path is None:
-        raise DataError(HOW)
-    found: dict[tuple[str, int], NDArray[np.uint8]] = {}
+        raise DataError(HOW_TO_GET)
+    pixels_of: dict[tuple[str, int], NDArray[np.uint8]] = {}
     for name, content in _contents(path):
         named = lfw_lists.image(name)
         if named is None:
             raise DataError(f"{path}: {name} is not named as LFW's images are, Name_0001.jpg")
         key = named[0], int(named[1])
-        if key in found:
+        if key in pixels_of:
             raise DataError(
-                f"{path} holds {named[0]}_{named[1]}.jpg twice: it may hold two versions of LFW; "
-                f"name one"
+                f"{path} contains {named[0]}_{named[1]}.jpg twice: it may contain two versions of "
+                f"LFW; choose one"
             )
         pixels = decode(content, f"{path}, {name}", colour=colour)
-        found[key] = resize(crop(pixels, box), *size)
-    if not found:
-        raise DataError(f"{path} holds no images")
-    keys = sorted(found, key=lambda key: natural(f"{key[0]}/{key[0]}_{key[1]:04d}.jpg"))
+        pixels_of[key] = resize(crop(pixels, box), *size)
+    if not pixels_of:
+        raise DataError(f"{path} contains no images")
+    keys = sorted(pixels_of, key=lambda key: natural(f"{key[0]}/{key[0]}_{key[1]:04d}.jpg"))
     people = sorted({person for person, _ in keys}, key=natural)
     label = {person: k for k, person in enumerate(people)}
     labels = np.array([label[person] for person, _ in keys])
     return Faces(
-        np.stack([found[key] for key in keys]), labels, people, [number for _, number in keys]
+        np.stack([pixels_of[key] for key in keys]), labels, people, [number for _, number in keys]
     )
 
 
 class Files(Protocol):
-    """Rows that each stand for a file of LFW, in the order of `images`: its images, or what was
-    made of them.
-    """
+    """Rows that each belong to a file of LFW: its images, or features of them."""
 
     @property
     def files(self) -> Sequence[str]:
@@ -150,7 +148,7 @@ class Files(Protocol):
 
 
 class Labels(Protocol):
-    """Rows that each show a person."""
+    """Rows that each belong to a person."""
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -160,33 +158,35 @@ class Labels(Protocol):
 def pairs(
     faces: Files, view: Literal["2", "1-train", "1-test"] = "2", path: Path | None = None
 ) -> Pairs:
-    """A view's pairs as rows of `faces`.
+    """The pairs of a view, as rows of `faces`.
 
     Parameters
     ----------
     faces : as `images` gives them, or features of them
-    view : ``"2"`` for the ten folds that are reported, ``"1-train"`` and ``"1-test"`` for choosing
-        settings
-    path : the pair file, or an archive that holds it; default: the view's own in the data folders
+    view : ``"2"`` for the ten folds of published accuracies, ``"1-train"`` and ``"1-test"`` for
+        choosing settings
+    path : the pair file, or an archive that contains it; default: the view's file in the data
+        folders
 
     Raises
     ------
-    DataError : the file is missing, or names an image that is not there
+    DataError : the file is missing, or names an image that is not in `faces`
     """
     path = path or pair_file(view)
     if path is None:
-        raise DataError(f"{VIEWS[view][0]} is missing (looked in {paths.searched()}). {HOW}")
-    listed = lfw_lists.lfw(path, _inside(path, view))
+        raise DataError(f"{VIEWS[view][0]} is missing (looked in {paths.searched()}). {HOW_TO_GET}")
+    pair_list = lfw_lists.lfw(path, _pairs_inside(path, view))
     rows = {file: row for row, file in enumerate(faces.files)}
-    for name in listed.names:
+    for name in pair_list.names:
         if name not in rows:
             raise DataError(f"{path} names {name}, which is not among the images")
-    row = np.array([rows[name] for name in listed.names])
-    return listed.pairs._replace(first=row[listed.pairs.first], second=row[listed.pairs.second])
+    row = np.array([rows[name] for name in pair_list.names])
+    pairs = pair_list.pairs
+    return pairs._replace(first=row[pairs.first], second=row[pairs.second])
 
 
 def people_in(faces: Labels, protocol: Pairs, fold: int) -> NDArray[np.int64]:
-    """The identities that a fold's pairs show."""
+    """The identities in the pairs of a fold."""
     chosen = protocol.fold == fold
     return np.unique(
         faces.labels[np.concatenate([protocol.first[chosen], protocol.second[chosen]])]
@@ -194,17 +194,18 @@ def people_in(faces: Labels, protocol: Pairs, fold: int) -> NDArray[np.int64]:
 
 
 def training_part(faces: ArraySet, protocol: Pairs, *folds: int) -> Subset:
-    """What may be trained on when `folds` are tested: everybody that none of their pairs shows."""
+    """The people to train on when `folds` are the test set: all who are in none of their pairs."""
     if not folds or not set(folds) <= set(protocol.fold.tolist()):
         raise ValueError(
-            f"folds must be some of {sorted(set(protocol.fold.tolist()))}, got {folds}"
+            f"folds must be one or more of {sorted(set(protocol.fold.tolist()))}, got {folds}"
         )
     return without(faces, np.concatenate([people_in(faces, protocol, fold) for fold in folds]))
 
 
 def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
-    """The identities of the pack ``lfw_112`` that the pairs of some folds show; see
-    `cdmllab.data.sets.without`.
+    """The identities of the pack ``lfw_112`` that are in the pairs of some folds.
+
+    Leave them out of training with `cdmllab.data.sets.without`.
 
     Raises
     ------
@@ -212,7 +213,7 @@ def people_left_out(pack: Path | str, *folds: int) -> NDArray[np.int64]:
     """
     path = Path(pack) / FOLDS
     if not path.is_file():
-        raise DataError(f"{path} does not exist: `{_ENTRY.command}` makes it")
+        raise DataError(f"{path} does not exist: `{_ENTRY.command}` creates it")
     people: Any = read_record(path).get("identities_in_pairs")
     try:
         chosen = [np.array(people[str(fold)], dtype=np.int64) for fold in folds]
@@ -227,15 +228,15 @@ def digest(place: Path) -> str:
     """SHA-256 of an archive, or of the names and contents of an unpacked one's images."""
     if place.is_file():
         return sha256(place)
-    found = hashlib.sha256()
+    sha = hashlib.sha256()
     for file in sorted(_files(place)):
-        found.update(f"{file.relative_to(place).as_posix()} {file.stat().st_size}\n".encode())
-        found.update(file.read_bytes())
-    return found.hexdigest()
+        sha.update(f"{file.relative_to(place).as_posix()} {file.stat().st_size}\n".encode())
+        sha.update(file.read_bytes())
+    return sha.hexdigest()
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """The images below a folder, at whatever depth."""
+    """The images below a folder, at any depth."""
     for file in folder.rglob("*.[jJ][pP]*[gG]"):
         if not is_clutter(file.relative_to(folder).as_posix()) and file.is_file():
             yield file
@@ -252,10 +253,10 @@ def _contents(place: Path) -> Iterator[tuple[str, bytes]]:
         )
 
 
-def _inside(place: Path, view: str) -> bytes | None:
-    """A view's pairs within a zip; None where `place` is none, or holds none."""
+def _pairs_inside(place: Path, view: str) -> bytes | None:
+    """The content of a view's pair file in a zip; None if `place` is no zip or does not have it."""
     if place.suffix != ".zip":
         return None
-    wanted = [Path(name).name for name in VIEWS[view]]
-    found = members(place, lambda name: Path(name).name in wanted and not is_clutter(name))
-    return next((content for _, content in found), None)
+    file_names = [Path(name).name for name in VIEWS[view]]
+    matching = members(place, lambda name: Path(name).name in file_names and not is_clutter(name))
+    return next((content for _, content in matching), None)

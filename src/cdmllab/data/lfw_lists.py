@@ -1,30 +1,31 @@
-"""The pair files of LFW: its authors' text, and the tables that mirrors made of it."""
+"""The pair files of LFW: the original text, and the tables that mirrors converted it to."""
 
 import csv
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from cdmllab.data.listed import Pair, PairList, by_fold, is_number, lines, listed
+from cdmllab.data.listed import Pair, PairList, by_fold, is_number, lines, pair_list
 from cdmllab.data.pairs import in_folds
 from cdmllab.errors import DataError, reader
 
 
 @reader("a readable list of pairs")
 def lfw(path: Path | str, content: bytes | None = None) -> PairList:
-    """LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` (View 1) or ``pairs.csv``.
+    """Read LFW's pairs: ``pairs.txt`` (View 2), ``pairsDevTrain.txt`` (View 1), ``pairs.csv``.
 
-    The first line of a text has the numbers of folds and pairs, ``10<TAB>300``, or only that of the
-    pairs of a single fold. Each fold has genuine pairs, ``name n m``, and then as many impostor
-    pairs, ``name n name m``.
+    The first line of a text file has the number of folds and the number of pairs per fold,
+    ``10<TAB>300``, or only the latter if there is one fold. Each fold has genuine pairs,
+    ``name n m``, and then as many impostor pairs, ``name n name m``.
 
-    Two tables are in circulation: Kaggle's (``name,imagenum1,imagenum2,``) has the rows of
-    ``pairs.txt`` without its first line, and another has the columns ``fold_id``, ``is_same``,
+    There are two kinds of tables. Kaggle's (``name,imagenum1,imagenum2,``) has the rows of
+    ``pairs.txt`` without its first line; the other has the columns ``fold_id``, ``is_same``,
     ``image_a`` and ``image_b``.
 
     Parameters
     ----------
-    content : of the file, if it is inside an archive
+    path : the file, or the archive that contains it
+    content : of the file, if it is in an archive
 
     Raises
     ------
@@ -33,10 +34,10 @@ def lfw(path: Path | str, content: bytes | None = None) -> PairList:
     path, rows = Path(path), lines(path, content)
     header = [field.strip() for field in rows[0].split(",")]
     if header[0] == "name":
-        return listed(_in_ten(_kaggle(rows, path), path), path)
+        return pair_list(_in_ten(_kaggle(rows, path), path), path)
     if {"fold_id", "is_same", "image_a", "image_b"} <= set(header):
-        return listed(by_fold(_table(rows, header, path), path), path)
-    return listed(_text(rows, path), path)
+        return pair_list(by_fold(_table(rows, header, path), path), path)
+    return pair_list(_text(rows, path), path)
 
 
 def _text(rows: list[str], path: Path) -> list[Pair]:
@@ -46,23 +47,23 @@ def _text(rows: list[str], path: Path) -> list[Pair]:
     folds, per_fold = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
     if len(rows) - 1 != 2 * folds * per_fold:
         raise DataError(
-            f"{path}: {folds} folds of {per_fold} + {per_fold} pairs are declared, "
+            f"{path}: the first line declares {folds} folds of {per_fold} + {per_fold} pairs, but "
             f"{len(rows) - 1:,} lines follow"
         )
-    found = []
+    pairs = []
     for k, line in enumerate(rows[1:]):
         fields, same = line.split("\t") if "\t" in line else line.split(), k // per_fold % 2 == 0
         pair = _pair([field.strip() for field in fields], k // (2 * per_fold))
         if pair is None or pair.same is not same:
             form = "name n m" if same else "name n name m"
             raise DataError(f"{path}, line {k + 2}: expected `{form}`, got {line[:80]!r}")
-        found.append(pair)
-    return found
+        pairs.append(pair)
+    return pairs
 
 
 def _kaggle(rows: list[str], path: Path) -> list[Pair]:
-    """A fold begins wherever a genuine pair follows an impostor pair."""
-    found: list[Pair] = []
+    """A new fold begins wherever a genuine pair follows an impostor pair."""
+    pairs: list[Pair] = []
     fold = 0
     for number, row in _cells(rows, path):
         pair = _pair([cell.strip() for cell in row if cell.strip()], fold)
@@ -70,18 +71,18 @@ def _kaggle(rows: list[str], path: Path) -> list[Pair]:
             raise DataError(
                 f"{path}, row {number}: expected `name,n,m,` or `name,n,name,m`, got {row!r:.80}"
             )
-        if pair.same and found and not found[-1].same:
+        if pair.same and pairs and not pairs[-1].same:
             fold += 1
             pair = pair._replace(fold=fold)
-        found.append(pair)
-    return found
+        pairs.append(pair)
+    return pairs
 
 
-def _in_ten(found: list[Pair], path: Path) -> list[Pair]:
-    """The pairs unchanged if they have ten folds, else dealt to ten by `pairs.in_folds`."""
-    if found and found[-1].fold == 9:
-        return found
-    kinds = [[pair for pair in found if pair.same is same] for same in (True, False)]
+def _in_ten(pairs: list[Pair], path: Path) -> list[Pair]:
+    """The pairs unchanged if they have ten folds, else distributed to ten by `in_folds`."""
+    if pairs and pairs[-1].fold == 9:
+        return pairs
+    kinds = [[pair for pair in pairs if pair.same is same] for same in (True, False)]
     try:
         dealt = [zip(kind, in_folds(len(kind), 10).tolist(), strict=True) for kind in kinds]
     except ValueError as error:
@@ -91,19 +92,19 @@ def _in_ten(found: list[Pair], path: Path) -> list[Pair]:
 
 
 def _table(rows: list[str], header: list[str], path: Path) -> list[Pair]:
-    found = []
+    pairs = []
     for number, row in _cells(rows, path):
         cells = {key: cell.strip() for key, cell in zip(header, row, strict=False)}
         names = [image(cells.get(key, "")) for key in ("image_a", "image_b")]
         fold, same = cells.get("fold_id", ""), cells.get("is_same", "")
         if None in names or not is_number(fold) or int(fold) < 1 or same not in ("0", "1"):
             raise DataError(
-                f"{path}, row {number}: expected a fold from 1, 0 or 1, and two images, got "
-                f"{row!r:.80}"
+                f"{path}, row {number}: expected a fold from 1 on, is_same 0 or 1, and two images, "
+                f"got {row!r:.80}"
             )
         first, second = (_name(*name) for name in names if name is not None)
-        found.append(Pair(first, second, same == "1", int(fold) - 1))
-    return found
+        pairs.append(Pair(first, second, same == "1", int(fold) - 1))
+    return pairs
 
 
 def _cells(rows: list[str], path: Path) -> Iterator[tuple[int, list[str]]]:
@@ -115,9 +116,9 @@ def _cells(rows: list[str], path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def image(name: str) -> tuple[str, str] | None:
-    """Person and number from a path that ends in ``Name_0001.jpg``; None for any other."""
-    found = re.fullmatch(r"(.+)_([0-9]{4})\.jpe?g", PurePosixPath(name).name, re.IGNORECASE)
-    return (found[1], found[2]) if found else None
+    """Person and number from a path that ends in ``Name_0001.jpg``; None for other paths."""
+    match = re.fullmatch(r"(.+)_([0-9]{4})\.jpe?g", PurePosixPath(name).name, re.IGNORECASE)
+    return (match[1], match[2]) if match else None
 
 
 def _pair(fields: Sequence[str], fold: int) -> Pair | None:

@@ -1,4 +1,4 @@
-"""Lists of pairs of image names: what all their readers share."""
+"""Lists of pairs of image names, and helpers that all their readers share."""
 
 import itertools
 from collections.abc import Sequence
@@ -11,23 +11,23 @@ from cdmllab._util import files
 from cdmllab.data.pairs import Pairs
 from cdmllab.errors import DataError, plain
 
-LARGEST = 2 << 30  # bytes of a list; IJB-C's pairs have 300 million
+LARGEST = 2 << 30  # bytes of a list; that of IJB-C's pairs has 300 million
 _LONGEST = 1000  # characters of a name
 
 
 class PairList(NamedTuple):
-    """A protocol over image files that are not read yet."""
+    """Pairs of image files, which are not read yet."""
 
     names: tuple[str, ...]  # [n] unique paths below the data set's folder
     pairs: Pairs
     source: Path
 
-    def found_below(self, root: Path | str) -> list[Path]:
-        """The files of `names` below a folder, in the same order.
+    def files_below(self, root: Path | str) -> list[Path]:
+        """The paths of `names` below a folder, in the same order.
 
         Raises
         ------
-        DataError : one is missing, with the pair that names it
+        DataError : a file is missing; the message names the first pair that contains it
         """
         files = [Path(root) / name for name in self.names]
         for k, file in enumerate(files):
@@ -50,46 +50,46 @@ class Pair(NamedTuple):
     fold: int
 
 
-def listed(found: Sequence[Pair], path: Path) -> PairList:
-    """Number the images of pairs, each image once.
+def pair_list(pairs: Sequence[Pair], path: Path) -> PairList:
+    """Build a list from pairs by name; every image gets one number.
 
     Raises
     ------
-    DataError : no pairs, or a name that leads out of the folder
+    DataError : there are no pairs, or a name leads out of the folder
     """
-    if not found:
-        raise DataError(f"{path} names no pairs")
-    for pair in found:
+    if not pairs:
+        raise DataError(f"{path} contains no pairs")
+    for pair in pairs:
         for name in (pair.first, pair.second):
             refuse_outside(name, path)
-    position: dict[str, int] = {}
+    position: dict[str, int] = {}  # number of each image, in the order of first appearance
     rows = [
         (position.setdefault(p.first, len(position)), position.setdefault(p.second, len(position)))
-        for p in found
+        for p in pairs
     ]
     first, second = np.array(rows, dtype=np.int64).T
-    same = np.array([pair.same for pair in found])
-    fold = np.array([pair.fold for pair in found], dtype=np.int64)
+    same = np.array([pair.same for pair in pairs])
+    fold = np.array([pair.fold for pair in pairs], dtype=np.int64)
     return PairList(tuple(position), Pairs(first, second, same, fold), path)
 
 
-def by_fold(found: Sequence[Pair], path: Path) -> Sequence[Pair]:
+def by_fold(pairs: Sequence[Pair], path: Path) -> Sequence[Pair]:
     """Sort pairs by fold, the genuine ones of a fold first; folds may differ in size.
 
     Raises
     ------
-    DataError : a fold without a pair
+    DataError : a fold has no pairs
     """
-    there = {pair.fold for pair in found}
-    folds = max(there, default=-1) + 1
-    if len(there) != folds:
-        gap = next(fold for fold in itertools.count() if fold not in there)
+    used = {pair.fold for pair in pairs}
+    folds = max(used, default=-1) + 1
+    if len(used) != folds:
+        gap = next(fold for fold in itertools.count() if fold not in used)
         raise DataError(f"{path}: fold {gap + 1} of {folds:,} has no pairs")
-    return sorted(found, key=lambda pair: (pair.fold, not pair.same))
+    return sorted(pairs, key=lambda pair: (pair.fold, not pair.same))
 
 
 def lines(path: Path | str, content: bytes | None = None) -> list[str]:
-    """The non-blank lines of a text file, or of `content` in its place.
+    """The non-blank lines of a text file, stripped; or of `content` if given.
 
     Raises
     ------
@@ -102,27 +102,30 @@ def lines(path: Path | str, content: bytes | None = None) -> list[str]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not text ({error.reason} at byte {error.start})") from None
-    found = [line.strip() for line in text.splitlines() if line.strip()]
-    if not found:
+    rows = [line.strip() for line in text.splitlines() if line.strip()]
+    if not rows:
         raise DataError(f"{path} is empty")
-    return found
+    return rows
 
 
 def is_number(field: str) -> bool:
-    """Whether a field is a number of at most eight digits 0 to 9; superscripts do not count."""
+    """Whether a field is a number of at most eight digits 0 to 9.
+
+    Other digits of Unicode, such as superscripts, do not count.
+    """
     return field.isascii() and field.isdecimal() and len(field) < 9
 
 
 def refuse_outside(name: str, path: Path) -> None:
-    """Refuse a name in a list that leads out of the data set's folder, to other files of the user.
+    """Reject a name that leads out of the data set's folder: lists are downloaded, so untrusted.
 
     Raises
     ------
-    DataError : it does
+    DataError : the name is absolute, empty, too long, or leads upwards
     """
-    nothing = not PurePosixPath(name.replace("\\", "/")).parts
+    empty = not PurePosixPath(name.replace("\\", "/")).parts
     if (
-        nothing
+        empty
         or files.leads_outside(name)
         or len(name) > _LONGEST
         or any(ord(character) < 32 for character in name)

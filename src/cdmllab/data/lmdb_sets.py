@@ -64,10 +64,10 @@ class LmdbSet(EncodedSet):
         key = self._keys[row]
         if self._pickled:
             return self._sample(key, self.path)[0]
-        found = self._get(key)
-        if found is None:
+        value = self._get(key)
+        if value is None:
             raise DataError(f"{self.path} has no {key.decode(errors='replace')}")
-        return found
+        return value
 
     def where(self, row: int) -> str:
         """How a row is named in an error."""
@@ -75,8 +75,8 @@ class LmdbSet(EncodedSet):
 
     def _get(self, key: bytes) -> bytes | None:
         with self._environment.begin(buffers=False) as transaction:
-            found: bytes | None = transaction.get(key)
-            return found
+            value: bytes | None = transaction.get(key)
+            return value
 
     def _label(self, key: bytes, path: Path) -> int:
         label = self._get(key)

@@ -45,7 +45,7 @@ class Loader:
     augmentation : ``"none"``, ``"flip"``, ``"datn_page"``, or an `Augmentation`
     device : of the batches; on any but the CPU they are augmented there, a batch at a time
     num_identities : that a config expects; labels are checked against it
-    per_identity : at most so many images of each identity per epoch, drawn anew every epoch
+    per_identity : maximum number of images of each identity per epoch, drawn anew every epoch
     rank, world_size : this process, and the number of processes; they share out one order
     shuffle : ``False`` keeps the order of the set
     nvjpeg : decode a batch at a time on the GPU, in colour, from a source that has its images as
@@ -112,7 +112,7 @@ class Loader:
         self.epoch = self.position = 0  # of the next image, counted over all processes
         if len(self) == 0:
             raise ValueError(
-                f"{self.images:,} images an epoch do not fill one batch of {batch_size:,} on "
+                f"{self.images:,} images per epoch do not fill one batch of {batch_size:,} on "
                 f"{world_size} processes"
             )
 

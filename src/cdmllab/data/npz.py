@@ -38,13 +38,13 @@ class Arrays:
         self.files = list(self._members)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._read(name, "biuf", "numbers are")
+        return self._read(name, "biuf", "numbers")
 
     def text(self, name: str) -> NDArray[np.str_]:
         """An array of texts."""
-        return self._read(name, "U", "text is")
+        return self._read(name, "U", "text")
 
-    def _read(self, name: str, kinds: str, wanted: str) -> NDArray[Any]:
+    def _read(self, name: str, kinds: str, expected: str) -> NDArray[Any]:
         if name not in self._members:
             raise DataError(
                 f"{self._path} has no array {name!r}; it has "
@@ -66,11 +66,11 @@ class Arrays:
                 )
             shape, by_columns, dtype = _READ_HEADER[version](stream)
             if dtype.kind not in kinds:
-                raise DataError(f"{where} holds {plain(dtype, 40)}: {wanted} wanted")
+                raise DataError(f"{where} contains {plain(dtype, 40)}, expected {expected}")
             size = prod(shape) * dtype.itemsize
             if min(shape, default=0) < 0 or stream.tell() + size != member.file_size:
                 raise DataError(
-                    f"{where} promises {plain(shape, 60)} {dtype}, and has {member.file_size:,} "
+                    f"{where} declares {plain(shape, 60)} {dtype}, but has {member.file_size:,} "
                     f"bytes"
                 )
             flat = np.empty(prod(shape), dtype)

@@ -1,9 +1,8 @@
-"""Omniglot: handwritten characters of 50 alphabets, 20 drawings each, as an open-set identity
-problem.
+"""Omniglot: handwritten characters of 50 alphabets, 20 drawings each, as identities.
 
-A character is an identity: train on the characters of some alphabets, verify on others. Found in
-the data folders as torchvision lays it out, ``omniglot-py/images_background_small1.zip`` and its
-like, or unpacked. Source: Lake, Salakhutdinov and Tenenbaum 2015; MIT licence.
+To make it an open-set problem, train on the characters of some alphabets and verify on others. In
+the data folders it has the layout of torchvision: ``omniglot-py/images_background_small1.zip`` and
+its like, or unpacked. Source: Lake, Salakhutdinov and Tenenbaum 2015; MIT licence.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,21 +21,21 @@ from cdmllab.errors import DataError
 
 _ENTRY = registry.get("omniglot")
 PARTS = tuple(_ENTRY.optional)
-HOW = _ENTRY.how
+HOW_TO_GET = _ENTRY.how_to_get
 
 
 def available(part: str = "images_background_small1") -> bool:
-    """Whether a part is there, zipped or unpacked."""
+    """Whether a part is in the data folders, zipped or unpacked."""
     return _place(part) is not None
 
 
 def missing(part: str = "images_background_small1") -> str:
-    """How to get a part, in a sentence; empty when it is there."""
-    return "" if available(part) else HOW
+    """How to get a part, in a sentence; empty if it is there."""
+    return "" if available(part) else HOW_TO_GET
 
 
 def alphabets(part: str = "images_background_small1", path: Path | None = None) -> tuple[str, ...]:
-    """The alphabets of a part, in order; `path` as in `load`."""
+    """The alphabets of a part, in natural order; `path` as in `load`."""
     return tuple(sorted({name.split("/")[0] for name, _ in _drawings(part, path)}, key=natural))
 
 
@@ -48,39 +47,42 @@ def load(
     size: int = 28,
     path: Path | None = None,
 ) -> ArraySet:
-    """Drawings in memory, white ink on black, uint8 (n, size, size, 1); `names` are
-    ``Alphabet/character01``.
+    """Read drawings into memory: white on black, uint8 (n, size, size, 1).
+
+    The `names` of the result are characters, ``Alphabet/character01``.
 
     Parameters
     ----------
     part : one of `PARTS`
-    only, without : alphabets to take, and to leave out
-    size : pixels; the originals have 105
+    only, without : alphabets to include (default: all), and to leave out
+    size : width and height in pixels; the originals have 105
     path : the part's folder or zip; default: the one in the data folders
 
     Raises
     ------
-    DataError : the part is not there (the message says how to get it), or has no such alphabet
+    DataError : the part is missing (the message says how to get it), or has no such alphabet
     """
-    taken, left = None if only is None else set(only), set(without)
-    if taken is not None and (missing := sorted(taken - set(alphabets(part, path)))):
+    included, excluded = None if only is None else set(only), set(without)
+    if included is not None and (missing := sorted(included - set(alphabets(part, path)))):
         raise DataError(
             f"{part} has no alphabet {missing[0]!r}; it has: {', '.join(alphabets(part, path))}"
         )
-    found = []
+    drawings = []
     for name, content in _drawings(part, path):
         alphabet = name.split("/")[0]
-        if (taken is None or alphabet in taken) and alphabet not in left:
+        if (included is None or alphabet in included) and alphabet not in excluded:
             ink = 255 - decode(content, f"{part}, {name}", colour="GRAY")
-            found.append((name, resize(ink, size, size)))
-    if not found:
-        raise DataError(f"{part}: no alphabet is left")
-    found.sort(key=lambda item: natural(item[0]))
-    names = [name.rsplit("/", 1)[0] for name, _ in found]
+            drawings.append((name, resize(ink, size, size)))
+    if not drawings:
+        raise DataError(f"{part}: all alphabets are left out")
+    drawings.sort(key=lambda item: natural(item[0]))
+    names = [name.rsplit("/", 1)[0] for name, _ in drawings]
     characters = list(dict.fromkeys(names))
     position = {character: k for k, character in enumerate(characters)}
     labels = np.array([position[name] for name in names])
-    return ArraySet(np.stack([pixels for _, pixels in found]), labels, len(characters), characters)
+    return ArraySet(
+        np.stack([pixels for _, pixels in drawings]), labels, len(characters), characters
+    )
 
 
 def _place(part: str) -> Path | None:
@@ -90,15 +92,15 @@ def _place(part: str) -> Path | None:
 
 
 def places(part: str) -> tuple[str, ...]:
-    """Where a part is below a data folder, unpacked and zipped."""
+    """The paths of a part below a data folder, unpacked and zipped."""
     return _ENTRY.places(part)
 
 
 def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
-    """``Alphabet/character01/0108_01.png`` and content."""
+    """Names, such as ``Alphabet/character01/0108_01.png``, and contents of all drawings."""
     place = path or _place(part)
     if place is None:
-        raise DataError(HOW)
+        raise DataError(HOW_TO_GET)
     if place.is_dir():
         for file in listing(place).files:
             yield below(file, place), stored(file)

@@ -20,9 +20,9 @@ class FolderSet(EncodedSet):
     """
 
     def __init__(self, path: Path | str, *, colour: Colour = "RGB", fast: bool = False) -> None:
-        found = folders.listing(path)
-        self.files, self.names = found.files, found.names
-        super().__init__(Path(path), np.asarray(found.labels), colour=colour, fast=fast)
+        people = folders.listing(path)
+        self.files, self.names = people.files, people.names
+        super().__init__(Path(path), np.asarray(people.labels), colour=colour, fast=fast)
 
     def image(self, row: int) -> bytes:
         """The encoded image of a row."""

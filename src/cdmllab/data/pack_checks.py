@@ -23,15 +23,15 @@ def index(pack: Pack) -> list[str]:
     """
     starts, (stored, times) = pack.file.scan(), np.unique(pack.file.offsets, return_counts=True)
     missing = np.setdiff1d(starts, stored, assume_unique=True)
-    name, found = pack.path.with_suffix(".idx").name, []
+    name, problems = pack.path.with_suffix(".idx").name, []
     if len(missing):
-        found.append(
+        problems.append(
             f"{name} lacks {len(missing):,} of the {len(starts):,} records of {pack.path.name}, "
             f"the first at byte {missing[0]:,}"
         )
     if (times > 1).any():
-        found.append(f"{name} names {int((times > 1).sum()):,} records by several keys")
-    return found
+        problems.append(f"{name} names {int((times > 1).sum()):,} records by several keys")
+    return problems
 
 
 def ranges(pack: Pack) -> list[str]:
@@ -50,17 +50,17 @@ def ranges(pack: Pack) -> list[str]:
         stored[label, : len(labels)] = labels
     expected = spans(pack.labels, pack.num_identities)[: len(keys)]
     wrong = ~there | ((expected[:, 1] > 0) & differ(stored, expected))
-    found = []
+    problems = []
     for label in np.flatnonzero(wrong).tolist():
         if not there[label]:
-            found.append(f"record {keys[label]}, the range of identity {label}, is missing")
+            problems.append(f"record {keys[label]}, the range of identity {label}, is missing")
         else:
             numbers = ", ".join(f"{number:.15g}" for number in stored[label])
-            found.append(
+            problems.append(
                 f"record {keys[label]} gives identity {label} the range [{numbers}], not "
                 f"{expected[label].tolist()}"
             )
-    return shortened(found, "identity records")
+    return shortened(problems, "identity records")
 
 
 def spans(labels: NDArray[np.int64], identities: int) -> NDArray[np.int64]:

@@ -1,8 +1,8 @@
-"""Make an InsightFace pack from identity folders: parallel, resumable, with a report.
+"""Create an InsightFace pack from identity folders: parallel, resumable, with a report.
 
-The pack grows in a folder ``<name>.partial`` next to its target. Every finished image is a line of
-``journal.jsonl``, written after its record, and a stopped packing resumes after the last complete
-line. An existing pack is replaced at the end and not before.
+The pack is written to a folder ``<name>.partial`` next to its target. Every finished image has a
+line in ``journal.jsonl``, written after its record, and a stopped packing resumes after the last
+complete line. An existing pack is replaced only when the new one is complete.
 """
 
 import hashlib
@@ -35,18 +35,16 @@ PLAN, REPORT = "plan.txt", "report.json"
 
 
 class Settings(NamedTuple):
-    """How images become records."""
+    """How images are converted to records."""
 
     size: int = 112  # pixels
     quality: int = 95  # of JPEGs that are re-encoded
     min_images: int = 1  # identities with fewer are left out
-    landmarks: Path | None = (
-        None  # see `cdmllab.data.align.read_landmarks`; with it images are aligned
-    )
-    keep_bytes: bool = True  # an upright colour JPEG of the right size is stored as it is
-    ignore: tuple[
-        str, ...
-    ] = ()  # patterns of files and folders to leave out, see `cdmllab.data.walk.walk`
+    # A file for `cdmllab.data.align.read_landmarks`; with landmarks, images are aligned.
+    landmarks: Path | None = None
+    keep_bytes: bool = True  # store an upright colour JPEG of the right size without re-encoding
+    # Patterns of files and folders to leave out, see `cdmllab.data.walk.walk`.
+    ignore: tuple[str, ...] = ()
 
 
 class Report(NamedTuple):
@@ -54,7 +52,7 @@ class Report(NamedTuple):
 
     images: int
     identities: int
-    skipped: Mapping[str, str]  # image that could not be packed -> why
+    skipped: Mapping[str, str]  # image that could not be packed -> reason
     resumed: int  # images that an earlier, stopped packing had finished
     left_out: tuple[LeftOut, ...]  # files and folders that were not read
 
@@ -69,8 +67,8 @@ def pack(
 ) -> Report:
     """Pack the identity folders below `source` into the folder `target`.
 
-    An upright colour JPEG of the right size is kept byte for byte. Every other image is turned
-    upright by its EXIF tag, aligned by its landmarks or else cropped to the square in its middle,
+    An upright colour JPEG of the right size is kept byte for byte. Every other image is rotated
+    according to its EXIF tag, aligned by its landmarks or else cropped to its central square,
     resized and encoded. Identities without any image are left out, so labels have no gaps.
 
     ``report.json`` in the pack names every image that could not be packed and every file that was
@@ -79,14 +77,14 @@ def pack(
     Parameters
     ----------
     workers : threads; 0 works in the calling thread
-    progress : called with images done and images in all
+    progress : called with the number of images done and the number of all images
 
     Raises
     ------
-    DataError : nothing to pack, `target` exists and is not a pack, or landmarks that match several
-        images
-    CdmlLabError : another process packs at `target`
-    OSError : no space left or no permission; an existing `target` is unchanged
+    DataError : there is nothing to pack, `target` exists and is not a pack, or a line of landmarks
+        matches several images
+    CdmlLabError : another process is writing to `target`
+    OSError : the disk is full or cannot be written; an existing `target` is unchanged
     """
     source, target = Path(source), Path(target)
     with claimed(target):
@@ -103,24 +101,26 @@ def _pack(
     if target.exists() and not (
         target.is_dir() and ((target / "train.rec").exists() or not any(target.iterdir()))
     ):
-        raise DataError(f"{target} exists and is no pack: it is not replaced")
-    found = listing(source, min_images=settings.min_images, ignore=settings.ignore)
-    names = [below(file, source) for file in found.files]
-    landmarks = _landmarks(settings.landmarks, names, found) if settings.landmarks else None
-    growing = target.with_name(target.name + ".partial")
-    _begin(growing, _plan(found, settings))
-    with PackWriter(growing) as writer:
-        resumed, total = writer.dealt_with, len(names)
+        raise DataError(f"{target} exists and is not a pack, so it is not replaced")
+    people = listing(source, min_images=settings.min_images, ignore=settings.ignore)
+    names = [below(file, source) for file in people.files]
+    landmarks = _landmarks(settings.landmarks, names, people) if settings.landmarks else None
+    partial_pack = target.with_name(target.name + ".partial")
+    _begin(partial_pack, _plan(people, settings))
+    with PackWriter(partial_pack) as writer:
+        resumed, total = writer.processed, len(names)
         if writer.names != names[:resumed]:
-            raise DataError(f"{growing} holds another packing: remove it and pack again")
-        one = partial(_record, found, names, settings, landmarks)
+            raise DataError(
+                f"{partial_pack} belongs to a packing of other images: remove it and pack again"
+            )
+        one = partial(_record, people, names, settings, landmarks)
         for k, (jpeg, problem) in enumerate(
             _in_order(one, range(resumed, total), workers), start=resumed
         ):
             if jpeg is None:
                 writer.skip(names[k], problem)
             else:
-                writer.add(names[k], found.names[found.labels[k]], jpeg)
+                writer.add(names[k], people.names[people.labels[k]], jpeg)
             if progress is not None:
                 progress(k + 1, total)
         if not writer.images:
@@ -129,19 +129,22 @@ def _pack(
             )
         writer.finish(settings.size)
         report = Report(
-            writer.images, writer.identities, dict(writer.skipped), resumed, found.left_out
+            writer.images, writer.identities, dict(writer.skipped), resumed, people.left_out
         )
-    write_text(growing / REPORT, json.dumps(_as_json(report, source), indent=1) + "\n")
-    replace_folder(growing, target)
-    (target / PLAN).unlink()  # only now: until the pack is in place, a stopped packing can resume
+    write_text(partial_pack / REPORT, json.dumps(_as_json(report, source), indent=1) + "\n")
+    replace_folder(partial_pack, target)
+    # Only now, because a packing that is stopped before this point resumes from these files.
+    (target / PLAN).unlink()
     (target / JOURNAL).unlink()
     return report
 
 
 def replace_folder(new: Path, target: Path) -> None:
-    """Replace the folder `target` by `new`; the old one is removed once the new one is in place."""
+    """Replace the folder `target` by `new`; the old folder is removed last."""
     old = target.with_name(f"{target.name}.old")
-    if old.exists():  # an earlier replacement was stopped, before or after the new one was moved
+    # An earlier replacement was stopped: after `new` was moved the old folder is only a leftover,
+    # before that it is the only complete one.
+    if old.exists():
         shutil.rmtree(old) if target.exists() else old.rename(target)
     if not target.exists():
         new.rename(target)
@@ -155,36 +158,37 @@ def replace_folder(new: Path, target: Path) -> None:
     shutil.rmtree(old)
 
 
-def _begin(growing: Path, plan: str) -> None:
-    """Keep a stopped packing with the same plan; remove any other."""
-    kept = growing / PLAN
+def _begin(folder: Path, plan: str) -> None:
+    """Keep a stopped packing that has the same plan; replace any other by an empty folder."""
+    kept = folder / PLAN
     if not kept.is_file() or kept.read_bytes() != plan.encode():
-        if growing.exists():
-            shutil.rmtree(growing)
-        growing.mkdir(parents=True)
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True)
         write_text(kept, plan)
-    clear_leftovers(growing.iterdir())
+    clear_leftovers(folder.iterdir())
 
 
-def _plan(found: Listing, settings: Settings) -> str:
-    """A digest of everything that the content of the pack depends on."""
+def _plan(people: Listing, settings: Settings) -> str:
+    """A digest of everything that determines the pack: settings and the stat of every file."""
     digest = hashlib.sha256(repr(settings._replace(landmarks=None)).encode())
-    for file in (*([settings.landmarks] if settings.landmarks else []), *found.files):
+    for file in (*([settings.landmarks] if settings.landmarks else []), *people.files):
         digest.update(os.fsencode(file))
         try:
             stat = file.stat()
             digest.update(f"\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
-        except OSError:  # packing it will report why
+        except OSError:  # the reason is reported when the file is packed
             digest.update(b"\0unreadable\n")
     return digest.hexdigest()
 
 
-def _landmarks(path: Path, names: list[str], found: Listing) -> dict[str, NDArray[np.float64]]:
+def _landmarks(path: Path, names: list[str], people: Listing) -> dict[str, NDArray[np.float64]]:
     """Landmarks by image.
 
-    People with too few images count too: a file name without a folder must not match one of theirs.
+    Images of people with too few of them count too: landmarks for a file name without a folder are
+    ambiguous if such an image has that name.
     """
-    others = [item.name for item in found.left_out if item.why == FEW]
+    others = [item.name for item in people.left_out if item.why == FEW]
     return landmarks_by_image([*names, *others], read_landmarks(path), path)
 
 
@@ -195,21 +199,21 @@ def _as_json(report: Report, source: Path) -> dict[str, object]:
 
 
 def _record(
-    found: Listing,
+    people: Listing,
     names: list[str],
     settings: Settings,
     landmarks: Mapping[str, NDArray[np.float64]] | None,
     k: int,
 ) -> tuple[bytes | None, str]:
-    """The JPEG of one image, or None and the reason."""
-    file = found.files[k]
+    """The JPEG of one image and an empty string, or None and the reason."""
+    file = people.files[k]
     try:
         data = stored(file)
         pixels = decode(data, names[k])
         if landmarks is not None:
             points = landmarks.get(names[k])
             if points is None:
-                return None, "there are no landmarks for it"
+                return None, "it has no landmarks"
             pixels = align(pixels, points, settings.size)
         elif (
             settings.keep_bytes
@@ -227,7 +231,7 @@ def _record(
 
 
 def _keepable(data: bytes) -> bool:
-    """Whether it is a colour JPEG that looks the same in every reader: upright, and YCbCr."""
+    """Whether it is a colour JPEG that every decoder shows alike: upright, and in YCbCr."""
     if data[:3] != b"\xff\xd8\xff" or orientation.of_jpeg(data) != orientation.UPRIGHT:
         return False
     try:
@@ -242,6 +246,8 @@ def _in_order(
     if workers == 0:
         yield from map(make, items)
         return
+    # Records are written in order, so that a pack does not depend on the number of threads. The
+    # queue is bounded, so that a slow disk does not fill the memory with images.
     waiting: deque[Future[tuple[bytes | None, str]]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:

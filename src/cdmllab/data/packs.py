@@ -232,14 +232,14 @@ def rec_file(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise DataError(f"{path} does not exist")
-    found = sorted(path.glob("*.rec"))
-    if (path / "train.rec") in found:
+    rec_files = sorted(path.glob("*.rec"))
+    if (path / "train.rec") in rec_files:
         return path / "train.rec"
-    if len(found) != 1:
+    if len(rec_files) != 1:
         raise DataError(
-            f"{path} is no pack: it holds {len(found)} .rec files, and none is train.rec"
+            f"{path} is not a pack: it contains {len(rec_files)} .rec files, and none is train.rec"
         )
-    return found[0]
+    return rec_files[0]
 
 
 def read_property(path: Path) -> Property | None:
@@ -258,8 +258,8 @@ def read_property(path: Path) -> Property | None:
     first, *more = data.decode("utf-8-sig", errors="replace").strip().splitlines() or [""]
     fields = [field.strip() for field in first.split(",")]
     if len(fields) != 3 or not all(_NUMBER.fullmatch(field) for field in fields):
-        said = f"it reads {first[:60]!r}{sniff.hint(data)}"
-        raise DataError(f"{path} must read `identities,height,width`, {said}")
+        actual = f"it reads {first[:60]!r}{sniff.hint(data)}"
+        raise DataError(f"{path} must read `identities,height,width`, {actual}")
     identities, height, width = map(int, fields)
     if min(identities, height, width) < 1:
         raise DataError(f"{path} reads {first[:60]!r}: none of the three can be below 1")

@@ -90,7 +90,7 @@ class PackWriter:
                     raise
 
     @property
-    def dealt_with(self) -> int:
+    def processed(self) -> int:
         """Source images written or skipped."""
         return len(self.names)
 

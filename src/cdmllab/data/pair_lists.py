@@ -6,7 +6,7 @@ from pathlib import Path
 from cdmllab._util import files
 from cdmllab.data import agedb_names
 from cdmllab.data.lfw_lists import lfw
-from cdmllab.data.listed import Pair, PairList, by_fold, is_number, lines, listed
+from cdmllab.data.listed import Pair, PairList, by_fold, is_number, lines, pair_list
 from cdmllab.data.pairs import in_folds
 from cdmllab.errors import DataError, reader, reading
 
@@ -14,10 +14,15 @@ __all__ = ["PairList", "agedb", "calfw", "cfp", "lfw"]
 
 
 def cfp(protocol: Path | str, kind: str) -> PairList:
-    """The 10 folds of CFP's ``Protocol`` folder, ``"FF"`` or ``"FP"`` (frontal-profile).
+    """Read the 10 folds of CFP's ``Protocol`` folder.
 
-    ``Pair_list_F.txt`` and ``_P.txt`` number the images from 1, ``Split/FP/01/same.txt`` has
-    lines ``i,j``; in FP, i is a frontal image and j a profile.
+    ``Pair_list_F.txt`` and ``Pair_list_P.txt`` number the images from 1. ``Split/FP/01/same.txt``
+    and its like have lines ``i,j``; in FP, i is a frontal image and j a profile.
+
+    Parameters
+    ----------
+    protocol : the folder
+    kind : ``"FF"`` (frontal-frontal) or ``"FP"`` (frontal-profile)
 
     Raises
     ------
@@ -35,7 +40,7 @@ def _cfp(protocol: Path, kind: str) -> PairList:
     folders = sorted(folder for folder in (protocol / "Split" / kind).glob("*") if folder.is_dir())
     if not folders:
         raise DataError(f"{protocol / 'Split' / kind} contains no folds")
-    found = []
+    pairs = []
     for fold, folder in enumerate(folders):
         for file, same in ((folder / "same.txt", True), (folder / "diff.txt", False)):
             for number, line in enumerate(lines(file), start=1):
@@ -47,74 +52,74 @@ def _cfp(protocol: Path, kind: str) -> PairList:
                 )
                 if i not in frontal or j not in second:
                     raise DataError(
-                        f"{file}, line {number}: expected two numbers of the image lists, got "
+                        f"{file}, line {number}: expected two numbers from the image lists, got "
                         f"{line[:60]!r}"
                     )
-                found.append(Pair(frontal[i], second[j], same, fold))
-    return listed(by_fold(found, protocol / "Split" / kind), protocol / "Split" / kind)
+                pairs.append(Pair(frontal[i], second[j], same, fold))
+    return pair_list(by_fold(pairs, protocol / "Split" / kind), protocol / "Split" / kind)
 
 
 @reader("a protocol file of AgeDB")
 def agedb(path: Path | str, folder: str = "03_Protocol_Images", suffix: str = ".jpg") -> PairList:
-    """The pairs of AgeDB's ``04_FINAL_protocol_30_years.mat``.
+    """Read the pairs of AgeDB's ``04_FINAL_protocol_30_years.mat``.
 
-    Its ``splits`` is a cell of 10 folds of 2 x 600 images. A pair is genuine when both names
-    begin with the same person, up to the first underscore.
+    Its ``splits`` is a cell of 10 folds of 2 x 600 images. A pair is genuine if both names begin
+    with the same person, up to the first underscore.
 
     Parameters
     ----------
-    folder, suffix : put before and after the names in the file
+    folder, suffix : added before and after the names in the file
 
     Raises
     ------
-    DataError : not a MATLAB file of this form
+    DataError : the file is not a MATLAB file of this form
     """
     path = Path(path)
     content = files.read_bytes(path, "a protocol file of AgeDB", at_most=agedb_names.MOST_BYTES)
-    found = [
+    pairs = [
         Pair(
             f"{folder}/{first}{suffix}",
             f"{folder}/{second}{suffix}",
             first.split("_")[0] == second.split("_")[0],
             fold,
         )
-        for fold, pairs in enumerate(agedb_names.read(content, str(path)))
-        for first, second in pairs
+        for fold, names in enumerate(agedb_names.read(content, str(path)))
+        for first, second in names
     ]
-    return listed(by_fold(found, path), path)
+    return pair_list(by_fold(pairs, path), path)
 
 
 @reader("a readable list of pairs")
 def calfw(path: Path | str, folder: str = "") -> PairList:
-    """CALFW's and CPLFW's lists: two lines ``image token`` per pair; token 0 is an impostor pair.
+    """Read the list of CALFW or CPLFW: two lines ``image token`` per pair, token 0 for impostors.
 
-    In CALFW the token of a genuine pair is its fold, 1 to 10; the impostor pairs, and all pairs
-    where the tokens are only 0 and 1 (CPLFW), are in the ten folds in the order of the file, see
-    `cdmllab.data.pairs.in_folds`.
+    In CALFW the token of a genuine pair is its fold, 1 to 10. Impostor pairs have no fold in the
+    file, and neither have any pairs of CPLFW, where tokens are only 0 and 1: they are distributed
+    to ten folds in the order of the file, see `cdmllab.data.pairs.in_folds`.
 
     Parameters
     ----------
-    folder : put before the names in the file, for instance ``aligned images``
+    folder : added before the names in the file, for instance ``aligned images``
 
     Raises
     ------
-    DataError : a malformed line, tokens that differ within a pair, or fewer pairs of a kind than
-        folds
+    DataError : a line is malformed, the tokens of a pair differ, or there are fewer pairs of a kind
+        than folds
     """
     path, rows = Path(path), [line.rsplit(None, 1) for line in lines(path)]
     if len(rows) % 2:
         raise DataError(f"{path}: {len(rows):,} lines are not a whole number of pairs of two lines")
-    found, counts = [], [0, 0]
+    named, counts = [], [0, 0]  # counts of impostor and genuine pairs
     for k in range(0, len(rows), 2):
         (first, token), (second, other) = _two(rows[k], path, k), _two(rows[k + 1], path, k + 1)
         if token != other:
             raise DataError(
-                f"{path}, lines {k + 1} and {k + 2}: a pair has one token, here are {token} and "
-                f"{other}"
+                f"{path}, lines {k + 1} and {k + 2}: the tokens of a pair must be equal, got "
+                f"{token} and {other}"
             )
-        found.append((first, second, token))
+        named.append((first, second, token))
         counts[token > 0] += 1
-    with_folds = max(token for _, _, token in found) > 1
+    with_folds = max(token for _, _, token in named) > 1
     try:
         folds = [
             in_folds(counts[same], 10) if not (same and with_folds) else None
@@ -122,15 +127,15 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
         ]
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
-    seen, pairs = [0, 0], []
-    for first, second, token in found:
+    used, pairs = [0, 0], []
+    for first, second, token in named:
         same = token > 0
         dealt = folds[same]
-        fold = token - 1 if dealt is None else int(dealt[seen[same]])
-        seen[same] += 1
+        fold = token - 1 if dealt is None else int(dealt[used[same]])
+        used[same] += 1
         prefix = f"{folder}/" if folder else ""
         pairs.append(Pair(prefix + first, prefix + second, same, fold))
-    return listed(by_fold(pairs, path), path)
+    return pair_list(by_fold(pairs, path), path)
 
 
 def _cfp_numbered(path: Path) -> dict[int, str]:

@@ -104,10 +104,10 @@ def files(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found = sorted(path.rglob("*.parquet"), key=lambda file: natural(file.as_posix()))
-    if not found:
-        raise DataError(f"{path} holds no .parquet files")
-    return found
+    parquet_files = sorted(path.rglob("*.parquet"), key=lambda file: natural(file.as_posix()))
+    if not parquet_files:
+        raise DataError(f"{path} contains no .parquet files")
+    return parquet_files
 
 
 def _library() -> Any:
@@ -124,9 +124,9 @@ def _named(names: list[str], known: tuple[str, ...], path: Path) -> str:
 
 
 def _bytes(value: Any, where: str) -> bytes:
-    found = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(found, bytes):
+    data = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(data, bytes):
         raise DataError(
             f"{where}: an image is stored as bytes, or as a struct with bytes, and this is neither"
         )
-    return found
+    return data

@@ -1,9 +1,10 @@
-"""A perceptual hash: images that look alike have hashes that differ in few bits.
+"""A perceptual hash: the hashes of similar images differ in few bits.
 
-256 signs of differences between neighbours of a 16 x 17 grey thumbnail (a difference hash, after N.
-Krawetz, https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html). It
-hardly notices a new size, another JPEG quality or a change of brightness. Aligned faces are alike
-in their coarse parts, so 64 bits are too few for them.
+Its 256 bits are the signs of the differences between horizontal neighbours in a 16 x 17 grey
+thumbnail (a difference hash, after N. Krawetz,
+https://www.hackerfactor.com/blog/index.php?/archives/529-Kind-of-Like-That.html). Resizing, another
+JPEG quality or another brightness hardly change it. The usual 64 bits are too few for aligned
+faces, whose coarse structure is always the same.
 """
 
 from typing import NamedTuple
@@ -19,11 +20,11 @@ _BLOCK = 1 << 23  # pairs compared at a time
 
 
 class Near(NamedTuple):
-    """Pairs of images that look alike."""
+    """Pairs of similar images."""
 
     first: NDArray[np.int64]  # [m] rows of the first set
     second: NDArray[np.int64]  # [m] rows of the second
-    bits: NDArray[np.int64]  # [m] in which their hashes differ
+    bits: NDArray[np.int64]  # [m] number of bits in which their hashes differ
 
 
 def hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
@@ -31,7 +32,7 @@ def hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
     Raises
     ------
-    ValueError : another type or shape
+    ValueError : the images have another type or shape
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ValueError(
@@ -48,23 +49,22 @@ def hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
 
 
 def near(first: NDArray[np.uint64], second: NDArray[np.uint64], bits: int) -> Near:
-    """All pairs of a hash of the first set and one of the second that differ in at most so many
-    bits.
+    """All pairs of a hash from each set that differ in at most `bits` bits.
 
     Parameters
     ----------
-    first, second : shapes (n, 4) and (m, 4); all n m pairs are compared, in blocks
+    first, second : hashes of shapes (n, 4) and (m, 4); all n m pairs are compared, in blocks
     """
-    found: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
+    blocks: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]] = []
     step = max(1, _BLOCK // max(1, len(second)))
     for start in range(0, len(first), step):
         block = first[start : start + step]
-        apart = np.zeros((len(block), len(second)), dtype=np.uint16)
+        distance = np.zeros((len(block), len(second)), dtype=np.uint16)
         for word in range(first.shape[1]):
-            apart += np.bitwise_count(block[:, None, word] ^ second[None, :, word])
-        rows, columns = np.nonzero(apart <= bits)
-        found.append((rows + start, columns, apart[rows, columns].astype(np.int64)))
-    if not found:
+            distance += np.bitwise_count(block[:, None, word] ^ second[None, :, word])
+        rows, columns = np.nonzero(distance <= bits)
+        blocks.append((rows + start, columns, distance[rows, columns].astype(np.int64)))
+    if not blocks:
         empty = np.zeros(0, dtype=np.int64)
         return Near(empty, empty, empty)
-    return Near(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return Near(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))

@@ -71,7 +71,7 @@ class Machine:
             elif code in _NOT_BUILT and not sniff.hint(
                 self._data
             ):  # the letters of a text are instructions too
-                raise Refused(f"it holds {_NOT_BUILT[code]}, which no bin does")
+                raise Refused(f"it contains {_NOT_BUILT[code]}, which no bin does")
             else:
                 raise ValueError(f"the byte 0x{code:02x} is no instruction of a pickle")
         raise Refused(f"it has more than {MOST:,} instructions")
@@ -94,15 +94,15 @@ class Machine:
 
     def _number(self, line: bytes) -> int:
         if not _INTEGER.fullmatch(line):
-            raise ValueError("a whole number is wanted")
+            raise ValueError("expected a whole number")
         return int(line)
 
     def _marked(self) -> list[Any]:
         """Pop what was pushed since the last mark."""
         mark = self._marks.pop()
-        found = self._stack[mark:]
+        values = self._stack[mark:]
         del self._stack[mark:]
-        return found
+        return values
 
     def _push(self, value: Any) -> None:
         self._stack.append(value)
@@ -122,7 +122,7 @@ class Machine:
     def _long(self) -> None:
         count = self._read("<B")
         if count > 9:  # one of 64 bits without a sign takes nine bytes
-            raise Refused("it holds a number of more than 64 bits")
+            raise Refused("it contains a number of more than 64 bits")
         self._push(int.from_bytes(self._take(count), "little", signed=True))
 
     def _long_line(self) -> None:
@@ -132,10 +132,10 @@ class Machine:
         self._push(self._take(self._read(form)))
 
     def _quoted_line(self) -> None:
-        found = _QUOTED.fullmatch(self._line())
-        if found is None:
+        match = _QUOTED.fullmatch(self._line())
+        if match is None:
             raise ValueError("a text is not as Python writes it")
-        self._push(codecs.escape_decode(found[2])[0])
+        self._push(codecs.escape_decode(match[2])[0])
 
     def _text(self, form: str) -> None:
         self._push(self._take(self._read(form)).decode("utf-8", "surrogatepass"))
@@ -146,9 +146,9 @@ class Machine:
     def _tuple(self, count: int) -> None:
         if len(self._stack) < count:
             raise ValueError("a tuple has too few values")
-        found = tuple(self._stack[-count:])
+        items = tuple(self._stack[-count:])
         del self._stack[-count:]
-        self._push(found)
+        self._push(items)
 
     def _extend(self, values: list[Any]) -> None:
         target = self._stack[-1]

@@ -1,5 +1,6 @@
-"""What a protocol of plain arrays holds (``images``, ``first``, ``second``, ``same``, perhaps
-``fold`` and ``identity``), and what is wrong with it.
+"""Describe and check a protocol of plain arrays.
+
+Its arrays are ``images``, ``first``, ``second``, ``same`` and optionally ``fold`` and ``identity``.
 """
 
 from pathlib import Path
@@ -47,12 +48,12 @@ def checked(stored: npz.Arrays, path: Path) -> dict[str, NDArray[Any]]:
     return arrays
 
 
-def look(path: Path) -> tuple[dict[str, str], list[str]]:
-    """Facts and problems of a protocol.
+def inspect(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Describe a protocol and list its problems.
 
     Raises
     ------
-    DataError : an array of another form
+    DataError : an array is missing or has another form
     """
     with npz.opened(path) as stored:
         arrays = checked(stored, path)
@@ -82,23 +83,23 @@ def _problems(
     fold: Ints | None,
     identity: Ints | None,
 ) -> list[str]:
-    found = []
+    problems = []
     if same.all() or not same.any():
-        found.append("the pairs are all of one kind")
+        problems.append("the pairs are all of one kind")
     outside = np.flatnonzero((np.minimum(first, second) < 0) | (np.maximum(first, second) >= n))
     if len(outside):
-        return [*found, f"pair {outside[0]} names an image that is not there"]
+        return [*problems, f"pair {outside[0]} names an image that is not there"]
     if len(own := np.flatnonzero(first == second)):
-        found.append(f"{len(own):,} pairs compare an image with itself, the first is {own[0]}")
+        problems.append(f"{len(own):,} pairs compare an image with itself, the first is {own[0]}")
     both = np.minimum(first, second) * n + np.maximum(first, second)
     if again := len(both) - len(np.unique(both)):
-        found.append(f"{again:,} pairs occur more than once")
+        problems.append(f"{again:,} pairs occur more than once")
     if identity is None:
-        return found
+        return problems
     if len(identity) != n:
-        return [*found, f"identity has {len(identity):,} entries for {n:,} images"]
+        return [*problems, f"identity has {len(identity):,} entries for {n:,} images"]
     if len(wrong := np.flatnonzero((identity[first] == identity[second]) != same)):
-        found.append(
+        problems.append(
             f"{len(wrong):,} pairs contradict the identities of their images, the first is "
             f"{wrong[0]}"
         )
@@ -106,8 +107,8 @@ def _problems(
         who = np.concatenate([identity[first], identity[second]])
         seen = np.unique(np.stack([who, np.concatenate([fold, fold])]), axis=1)
         if shared := seen.shape[1] - len(np.unique(seen[0])):
-            found.append(
+            problems.append(
                 f"folds share people ({shared:,} more memberships than people): an accuracy over "
                 "folds is judged on people whose threshold was chosen on themselves"
             )
-    return found
+    return problems

@@ -141,7 +141,7 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
     ------
     DataError : no magic word, a length past the end, or parts in the wrong order
     """
-    found: list[memoryview] = []
+    pieces: list[memoryview] = []
     position, size = start, len(data)
     while True:
         where = f"{path}, record {record}, byte {position:,}"
@@ -152,22 +152,22 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
         if magic != MAGIC:
             hint = sniff.hint(data[position : position + sniff.HEAD_BYTES])
             raise DataError(f"{where}: expected the magic word 0x{MAGIC:x}, got 0x{magic:x}{hint}")
-        if part not in ((WHOLE, FIRST) if not found else (MIDDLE, LAST)):
+        if part not in ((WHOLE, FIRST) if not pieces else (MIDDLE, LAST)):
             raise DataError(
                 f"{where}: a part of kind {part} cannot be "
-                f"{'the first' if not found else 'after another'}"
+                f"{'the first' if not pieces else 'after another'}"
             )
         end = position + 8 + length
         if end > size:
             raise DataError(
                 f"{where}: its length of {length:,} bytes reaches {end - size:,} bytes past the end"
             )
-        if len(found) == _MOST_PARTS:
+        if len(pieces) == _MOST_PARTS:
             raise DataError(f"{where}: the record has more than {_MOST_PARTS:,} parts")
-        found.append(data[position + 8 : end])
+        pieces.append(data[position + 8 : end])
         position = end + 3 & ~3
         if part in (WHOLE, LAST):
-            return found, min(position, size)
+            return pieces, min(position, size)
 
 
 def frame(payload: bytes | memoryview) -> bytes:

@@ -102,7 +102,7 @@ class RemoteFile(_Part):
 
 
 class VerificationProtocol(_Part):
-    """A protocol whose files a script makes or checks."""
+    """A protocol whose files a script creates or checks."""
 
     title: str
     kind: Literal["pairs", "templates"] = "pairs"
@@ -179,7 +179,7 @@ class DataSet(_Part):
         return f"python data_scripts/{self.name}.py"
 
     @property
-    def how(self) -> str:
+    def how_to_get(self) -> str:
         """How to get it, in one sentence, for an error message."""
         place = f"a data folder (${paths.VARIABLE}, or data/)"
         if not self.needs:
@@ -238,7 +238,7 @@ class Registry(_Part):
         return self.sets[name]
 
     def maker(self, output: str) -> DataSet | None:
-        """The data set whose script makes a file or folder, such as ``lfw_112``."""
+        """The data set whose script creates a file or folder, such as ``lfw_112``."""
         return next((one for one in self.sets.values() if output in one.makes), None)
 
 

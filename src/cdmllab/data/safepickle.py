@@ -82,9 +82,9 @@ def _reconstruct(*_: Any) -> _Array:
 
 
 def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Array:
-    made = _Array()
-    made.fill(shape, dtype, data, order)
-    return made
+    stand_in = _Array()
+    stand_in.fill(shape, dtype, data, order)
+    return stand_in
 
 
 def _scalar(dtype: Any, data: Any) -> Any:
@@ -136,7 +136,7 @@ def array(value: Any) -> Any:
     return getattr(value, "value", None) if isinstance(value, _Array) else value
 
 
-def shown(value: Any) -> str:
+def describe(value: Any) -> str:
     """A value from a pickle for a message: integers and booleans themselves, else the type."""
     return repr(value) if type(value) in (int, bool) else f"a {type(value).__name__}"
 

@@ -1,5 +1,6 @@
-"""What the scripts of ``data_scripts/`` share: find what is there, check it, make what is not,
-count the result.
+"""Shared parts of the scripts in ``data_scripts/``.
+
+A script finds and checks its inputs, creates missing outputs, and counts what they contain.
 """
 
 import argparse
@@ -21,10 +22,10 @@ class Job:
 
     Attributes
     ----------
-    out : the folder that made things go to
-    dry_run : tell what would be done, and do nothing
+    out : the folder for outputs
+    dry_run : only report what would be done
     workers : threads
-    fetch : whether the script may download what is missing
+    fetch : whether the script may download missing files
     """
 
     def __init__(
@@ -42,27 +43,27 @@ class Job:
         self._other_counts = other_counts
         self._missing = False
 
-    def say(self, sentence: str) -> None:
+    def report(self, line: str) -> None:
         """Print one line."""
-        print(sentence, flush=True)
+        print(line, flush=True)
 
     def need(self, role: str) -> Path:
-        """The first of the files or folders that the registry names for a role.
+        """The first existing file or folder of those that the registry lists for a role.
 
-        In a dry run a missing file is reported, and its path is returned though it does not exist.
+        In a dry run a missing file is only reported, and its path is returned nevertheless.
 
         Raises
         ------
-        DataError : there is none; the message says where to get it
+        DataError : none exists; the message says where to get it
         """
         return self._need(self.data_set.places(role))
 
     def have(self, role: str) -> Path | None:
-        """As `need`, but None where there is none of them."""
+        """Like `need`, but returns None if none exists."""
         return self.find(*self.data_set.places(role))
 
     def find(self, *names: str) -> Path | None:
-        """The first existing of some files or folders, in the output folder or the data folders."""
+        """The first existing one of some files or folders, in the output or the data folders."""
         outputs = (self.out / name for name in names)
         return next((path for path in outputs if path.exists()), None) or paths.find(*names)
 
@@ -75,42 +76,40 @@ class Job:
         return records
 
     def download(self) -> None:
-        """Fetch the files of this set that have a mirror and are in no data folder.
+        """Download the files of this set that have a mirror and are in no data folder.
 
         Raises
         ------
-        DataError : no mirror gives a file; the message says where a person can get it
+        DataError : no mirror has a file; the message says where to get it manually
         """
         for file in self.data_set.downloads:
             if self.find(file.path) is not None:
                 continue
             if self.dry_run:
-                self.say(f"would download {self.out / file.path}, {file.size:,} bytes")
+                self.report(f"would download {self.out / file.path}, {file.size:,} bytes")
             else:
-                fetching.fetch(file, self.out, page=self.data_set.page, tell=self.say)
+                fetching.fetch(file, self.out, page=self.data_set.page, report=self.report)
 
     def check(self, path: Path) -> None:
-        """Compare a file with the registry's size and SHA-256 of that name, if it has them.
+        """Compare a file with the size and SHA-256 in the registry, if they are known.
 
         Raises
         ------
-        DataError : another size or SHA-256
+        DataError : the size or the SHA-256 differs
         """
         named = (file for file in self.data_set.files if path.as_posix().endswith(file.path))
         known = next((file for file in named if file.sha256 is not None), None)
         if known is None or not path.is_file() or self._other_counts:
             return
-        if (
-            path.suffix == ".txt"
-        ):  # git and editors on Windows change its line ends, and nothing else
+        # On Windows, git and editors change the line endings of a text and nothing else.
+        if path.suffix == ".txt":
             content = path.read_bytes().replace(b"\r\n", b"\n")
             size, digest = len(content), hashlib.sha256(content).hexdigest()
         else:
             size, digest = path.stat().st_size, None
         if size != known.bytes:
             raise DataError(
-                f"{path} has {size:,} bytes, {known.bytes:,} are expected: the download is not "
-                f"complete"
+                f"{path} has {size:,} bytes, expected {known.bytes:,}: the download is incomplete"
             )
         if self.dry_run:
             return
@@ -118,65 +117,65 @@ class Job:
             digest = sha256(path)
         if digest != known.sha256:
             raise DataError(
-                f"{path} has SHA-256 {digest}, {known.sha256} is expected: it is not the file "
-                f"handed out"
+                f"{path} has SHA-256 {digest}, expected {known.sha256}: it is not the published "
+                f"file"
             )
-        self.say(f"checked {path}")
+        self.report(f"checked {path}")
 
     def folder(self, role: str) -> Path:
-        """A folder, or else the archive that has it, unpacked below `out`.
+        """A folder; if only its archive exists, the archive is unpacked below `out`.
 
-        The registry names the folder first for that role, and then the archives.
+        For such a role the registry lists the folder first and then the archives.
 
         Raises
         ------
-        DataError : neither is there, or the folder is not in the archive
-        CdmlLabError : another process unpacks it
+        DataError : neither exists, or the folder is not in the archive
+        CdmlLabError : another process is unpacking it
         """
         return self._folder(*self.data_set.places(role))
 
     def make(
         self, name: str, action: Callable[[Path], None], count: Callable[[Path], Mapping[str, int]]
     ) -> Path:
-        """Make ``out / name`` if it is not there, and compare its counts with the registry's.
+        """Create ``out / name`` if it does not exist, and compare its counts with the registry's.
 
-        `action` writes to the path it is given and leaves nothing half-written; `count` reads it
-        back.
+        Parameters
+        ----------
+        action : creates the file or folder at the path it is given, completely or not at all
+        count : counts the content of an existing one
 
         Raises
         ------
         DataError : the counts differ, unless other counts are allowed
-        CdmlLabError : another process makes it
+        CdmlLabError : another process is creating it
         """
         target = self.out / name
         if self.dry_run:
             if target.exists():
-                self.say(f"there already: {target}")
+                self.report(f"exists already: {target}")
             else:
-                self.say(
-                    f"would make {target}"
-                    + (", once what is missing is there" if self._missing else "")
-                )
+                condition = ", once the missing files are there" if self._missing else ""
+                self.report(f"would create {target}{condition}")
             return target
         with claimed(target):
             if not target.exists():
-                self.say(f"making {target}")
+                self.report(f"creating {target}")
                 action(target)
         self.verify(name, lambda: count(target))
         return target
 
     def verify(self, name: str, count: Callable[[], Mapping[str, int]]) -> None:
-        """Compare counts with those the registry has for `name`.
+        """Compare counts with those in the registry for `name`.
 
         Raises
         ------
         DataError : they differ, unless other counts are allowed
         """
         if self.dry_run:
-            self.say(f"would count what {name} holds")
+            self.report(f"would count the contents of {name}")
             return
         counts = count()
-        self.say(f"{name}: " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
+        self.report(f"{name}: " + ", ".join(f"{value:,} {key}" for key, value in counts.items()))
         for key, limits in self.data_set.counts(name).items():
             if not limits[0] <= counts.get(key, -1) <= limits[1] and not self._other_counts:
                 raise DataError(
@@ -188,23 +187,25 @@ class Job:
     def _need(self, names: tuple[str, ...]) -> Path:
         path = self.find(*names)
         if path is not None:
-            self.say(f"found {path}")
+            self.report(f"found {path}")
             return path
         source = self.data_set.plain_source
         if self.data_set.by_request:
-            source += ", by request: a person has to ask for it"
+            source += ", by request: you have to ask for it yourself"
         message = (
             f"{' or '.join(names)} is missing (looked in {paths.searched()}); "
             f"{self.data_set.title} comes from {source}"
         )
         if not self.dry_run:
             raise DataError(f"{message}; licence: {self.data_set.licence}")
-        self.say(f"missing: {message}")
+        self.report(f"missing: {message}")
         self._missing = True
         return self.out / names[0]
 
     def _folder(self, name: str, *packed: str) -> Path:
         archive, into = self.find(*packed), self.out / Path(name).parts[0]
+        # Written after unpacking, with the size of the archive: without it, or if the archive has
+        # changed, the archive is unpacked again.
         stamp = into / f".{archive.name}.unpacked" if archive else None
         unpacked = (
             archive
@@ -215,12 +216,12 @@ class Job:
         if archive is None or stamp is None or (not unpacked and self.find(name) is not None):
             return self._need((name, *packed))
         if self.dry_run and not unpacked:
-            self.say(f"would unpack {archive} into {into}")
+            self.report(f"would unpack {archive} into {into}")
             self._missing = True
             return self.out / name
         if not unpacked:
             self.check(archive)
-            self.say(f"unpacking {archive} into {into}")
+            self.report(f"unpacking {archive} into {into}")
             with claimed(into):
                 archives.extract(archive, into)
                 write_text(stamp, _size(archive))
@@ -229,7 +230,7 @@ class Job:
         )
         if inside is None:
             raise DataError(
-                f"{archive} was unpacked, and there is no folder {Path(name).name} in it"
+                f"{archive} was unpacked, but it does not contain a folder {Path(name).name}"
             )
         return inside
 
@@ -245,14 +246,14 @@ def main(
     *,
     fetches: bool = False,
 ) -> None:
-    """The command line of a data script.
+    """Run the command line of a data script.
 
     Parameters
     ----------
     script : its ``__file__``, named after the data set in the registry
-    make : what it does
-    arguments : of the command line; default: the process's own
-    fetches : whether it can download, and so has the option ``--fetch``
+    make : the script's work; its docstring becomes the command's description
+    arguments : of the command line; default: those of the process
+    fetches : whether the script can download files and has the option ``--fetch``
     """
     print_anything()
     path = Path(script)
@@ -262,29 +263,31 @@ def main(
         type=Path,
         default=None,
         metavar="FOLDER",
-        help="where made things go (default: data)",
+        help="folder for outputs (default: data)",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="tell what is there and what would be done"
+        "--dry-run",
+        action="store_true",
+        help="report what exists and what would be done, and do nothing",
     )
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="threads")
     parser.add_argument(
         "--other-counts", action="store_true", help="accept another version of the data set"
     )
     if fetches:
-        parser.add_argument("--fetch", action="store_true", help="download what is missing")
-    given = parser.parse_args(arguments)
+        parser.add_argument("--fetch", action="store_true", help="download missing files")
+    chosen = parser.parse_args(arguments)
     try:
         data_set = registry.get(path.stem)
         print(f"{data_set.title}. Licence: {data_set.licence}")
         print(f"Source: {data_set.plain_source}\nCite: {data_set.cite}")
-        out = given.to or paths.to_write()
+        out = chosen.to or paths.to_write()
         options = {
-            "dry_run": given.dry_run,
-            "workers": given.workers,
-            "other_counts": given.other_counts,
+            "dry_run": chosen.dry_run,
+            "workers": chosen.workers,
+            "other_counts": chosen.other_counts,
         }
-        make(Job(data_set, out, fetch=fetches and given.fetch, **options))
+        make(Job(data_set, out, fetch=fetches and chosen.fetch, **options))
     except CdmlLabError as error:
         print(f"{path.name}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
@@ -292,5 +295,5 @@ def main(
         print(f"{path.name}: {error.strerror or error}: {error.filename}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print(f"\n{path.name}: stopped; what was done before stays", file=sys.stderr)
+        print(f"\n{path.name}: stopped; finished outputs are kept", file=sys.stderr)
         raise SystemExit(130) from None

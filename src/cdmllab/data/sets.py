@@ -81,19 +81,20 @@ class Subset:
 
     Attributes
     ----------
-    rows : of the original set, shape (n,)
+    parent : the original set
+    rows : rows of it, shape (n,)
     identities : the old label of each new one, shape (num_identities,)
     """
 
-    def __init__(self, whole: TrainingSet, rows: ArrayLike) -> None:
-        self.whole = whole
+    def __init__(self, parent: TrainingSet, rows: ArrayLike) -> None:
+        self.parent = parent
         self.rows = np.asarray(rows, dtype=np.int64)
-        if len(self.rows) and not 0 <= self.rows.min() <= self.rows.max() < len(whole):
+        if len(self.rows) and not 0 <= self.rows.min() <= self.rows.max() < len(parent):
             raise ValueError(
-                f"the rows must lie in 0 .. {len(whole) - 1}, got {self.rows.min()} .. "
+                f"the rows must lie in 0 .. {len(parent) - 1}, got {self.rows.min()} .. "
                 f"{self.rows.max()}"
             )
-        self.identities, labels = np.unique(whole.labels[self.rows], return_inverse=True)
+        self.identities, labels = np.unique(parent.labels[self.rows], return_inverse=True)
         self.labels = labels.astype(np.int64)
         self.num_identities = len(self.identities)
 
@@ -102,28 +103,28 @@ class Subset:
 
     def __repr__(self) -> str:
         return (
-            f"Subset({len(self):,} images of {self.num_identities:,} identities of {self.whole!r})"
+            f"Subset({len(self):,} images of {self.num_identities:,} identities of {self.parent!r})"
         )
 
     def read(self, rows: ArrayLike) -> Pixels:
-        return self.whole.read(self.rows[np.asarray(rows, dtype=np.int64)])
+        return self.parent.read(self.rows[np.asarray(rows, dtype=np.int64)])
 
 
-def without(whole: TrainingSet, identities: ArrayLike) -> Subset:
+def without(parent: TrainingSet, identities: ArrayLike) -> Subset:
     """All images but those of some identities, for training when these are in the test set."""
-    return Subset(whole, np.flatnonzero(~np.isin(whole.labels, np.asarray(identities))))
+    return Subset(parent, np.flatnonzero(~np.isin(parent.labels, np.asarray(identities))))
 
 
-def at_least(whole: TrainingSet, images: int) -> Subset:
+def at_least(parent: TrainingSet, images: int) -> Subset:
     """The identities with at least `images` images."""
-    counts = np.bincount(whole.labels, minlength=whole.num_identities)
-    return Subset(whole, np.flatnonzero(counts[whole.labels] >= images))
+    counts = np.bincount(parent.labels, minlength=parent.num_identities)
+    return Subset(parent, np.flatnonzero(counts[parent.labels] >= images))
 
 
-def at_most(whole: TrainingSet, images: int, seed: int = 0) -> Subset:
+def at_most(parent: TrainingSet, images: int, seed: int = 0) -> Subset:
     """At most `images` random images of every identity, in the original order."""
-    order = np.random.default_rng(seed).permutation(len(whole))
-    return Subset(whole, np.sort(order[occurrence(whole.labels[order]) < images]))
+    order = np.random.default_rng(seed).permutation(len(parent))
+    return Subset(parent, np.sort(order[occurrence(parent.labels[order]) < images]))
 
 
 def occurrence(labels: ArrayLike) -> Labels:
@@ -137,7 +138,7 @@ def occurrence(labels: ArrayLike) -> Labels:
 
 
 def decoded(
-    whole: TrainingSet,
+    parent: TrainingSet,
     path: Path | str,
     *,
     batch: int = 256,
@@ -158,14 +159,14 @@ def decoded(
     DataError : the file at `path` belongs to another set
     """
     target = Path(path)
-    first = whole.read(np.arange(min(1, len(whole))))
-    shape = (len(whole), *first.shape[1:])
+    first = parent.read(np.arange(min(1, len(parent))))
+    shape = (len(parent), *first.shape[1:])
     if not target.exists():
         with replacing(target) as temporary:
             pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-            for start in range(0, len(whole), batch):
-                rows = np.arange(start, min(start + batch, len(whole)))
-                pixels[rows] = whole.read(rows)
+            for start in range(0, len(parent), batch):
+                rows = np.arange(start, min(start + batch, len(parent)))
+                pixels[rows] = parent.read(rows)
                 if progress is not None:
                     progress(int(rows[-1]) + 1)
             pixels.flush()
@@ -174,10 +175,10 @@ def decoded(
         raise DataError(
             f"{target} contains {kept.dtype} {kept.shape}, this set needs uint8 {shape}: remove it"
         )
-    some = np.linspace(0, len(whole) - 1, min(len(whole), 16), dtype=np.int64)
-    if not np.array_equal(kept[some], whole.read(some)):
+    some = np.linspace(0, len(parent) - 1, min(len(parent), 16), dtype=np.int64)
+    if not np.array_equal(kept[some], parent.read(some)):
         raise DataError(f"{target} contains other images than this set: remove it")
-    return ArraySet(kept, whole.labels, whole.num_identities)
+    return ArraySet(kept, parent.labels, parent.num_identities)
 
 
 def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels:
@@ -193,15 +194,15 @@ def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels
         wrong = ~(np.abs(given) <= LARGEST_LABEL) | (
             given != np.round(given)
         )  # also NaN and infinity
-    whole = np.where(wrong, -1, given).astype(np.int64)
-    wrong |= whole < 0
+    integers = np.where(wrong, -1, given).astype(np.int64)
+    wrong |= integers < 0
     if num_identities is not None:
-        wrong |= whole >= num_identities
-    wrong |= whole > LARGEST_LABEL
+        wrong |= integers >= num_identities
+    wrong |= integers > LARGEST_LABEL
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         allowed = f"0 .. {(num_identities or LARGEST_LABEL + 1) - 1:,}"
         raise DataError(
             f"{where}: label {given[row]:g} of image {row} is not a whole number in {allowed}"
         )
-    return whole
+    return integers

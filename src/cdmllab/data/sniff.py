@@ -46,8 +46,8 @@ _TEXTS: tuple[tuple[bytes, str], ...] = (  # beginning of the text in lower case
 )
 
 
-def what(data: bytes | memoryview) -> str:
-    """A guess that completes "it is", as ``an HTML page, ...``; empty if there is none.
+def guess(data: bytes | memoryview) -> str:
+    """The kind of file that the bytes suggest, such as ``an HTML page, ...``; empty if unknown.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ def what(data: bytes | memoryview) -> str:
 
 def hint(data: bytes | memoryview) -> str:
     """The guess as the end of a message, ``: it is an HTML page, ...``, or nothing."""
-    guess = what(data)
-    return f": it is {guess}" if guess else ""
+    kind = guess(data)
+    return f": it is {kind}" if kind else ""
 
 
 def _text(head: bytes) -> str:

@@ -22,7 +22,7 @@ class Augmentation:
     Parameters
     ----------
     flip : probability of a mirror image
-    crop_px : pad by so many black pixels, then crop at a random place
+    crop_px : width of the black border that is added before cropping at a random position
     brightness, contrast, saturation : factors are drawn from [1 - x, 1 + x]
     rotation_deg : angles are drawn from [-x, x]
     """

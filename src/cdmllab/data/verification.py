@@ -1,4 +1,4 @@
-"""Verification sets by name: where they are, whether they are there, and who makes them."""
+"""Verification sets by name: find them, load them, or report how to get them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,40 +17,38 @@ TABLE = {
     name: (protocol, one)
     for one in registry.load().sets.values()
     for name, protocol in one.protocols.items()
-}  # name of the protocol -> its entry, and the data set that it belongs to
+}  # name of the protocol -> its entry, and the data set it belongs to
 
 
 class VerificationSet(NamedTuple):
-    """Images and the pairs over them; `copy` says which of the files of this name it is, see
-    `copy_of`.
-    """
+    """Images and pairs of them."""
 
     name: str
     images: NDArray[np.uint8]  # [n, height, width, 1 or 3], RGB
     pairs: Pairs
-    copy: dict[str, str]
+    copy: dict[str, str]  # which of the public files of this name it is, see `copy_of`
 
 
 class Availability(NamedTuple):
-    """Whether a set can be loaded, and what to do if it cannot; true or false by itself."""
+    """Whether a set can be loaded, as a truth value, and how to get it if not."""
 
     path: Path | None
-    how: str  # a sentence; empty when the set is there
+    how_to_get: str  # a sentence; empty if the set is there
 
     def __bool__(self) -> bool:
         return self.path is not None
 
 
 def names() -> tuple[str, ...]:
-    """The sets there are."""
+    """The names of all sets."""
     return tuple(TABLE)
 
 
 def available(name: str) -> Availability:
     """Look for a set in the data folders.
 
-    A bin is looked for in ``verification/``, in the folder itself, and in every pack's folder,
-    where InsightFace puts it; as ``.bin`` or ``.npz``.
+    A bin, ``.bin`` or ``.npz``, may be in ``verification/`` or in the data folder itself; a
+    ``.bin`` also in the folder of a pack, where InsightFace puts it.
 
     Raises
     ------
@@ -68,9 +66,11 @@ def available(name: str) -> Availability:
         path = path or next(
             (file for root in paths.roots() for file in sorted(root.glob(f"*/{name}.bin"))), None
         )
-    does = "makes it" if data_set.makes else "says where to get it"
-    how = f"{protocol.title} is missing (looked in {paths.searched()}): `{data_set.command}` {does}"
-    return Availability(path, "" if path else how)
+    does = "creates it" if data_set.makes else "reports where to get it"
+    how_to_get = (
+        f"{protocol.title} is missing (looked in {paths.searched()}): `{data_set.command}` {does}"
+    )
+    return Availability(path, "" if path else how_to_get)
 
 
 def load(name: str, colour: Colour = "RGB") -> VerificationSet:
@@ -78,53 +78,54 @@ def load(name: str, colour: Colour = "RGB") -> VerificationSet:
 
     Raises
     ------
-    ValueError : there is no set of that name, or it is one of templates, see `load_templates`
-    DataError : it is not there, and how to get it; or it is damaged
+    ValueError : there is no set of that name, or it is one of templates: use `load_templates`
+    DataError : it is missing (the message says how to get it) or damaged
     """
     if _known(name)[0].kind == "templates":
-        raise ValueError(f"{name} compares templates: load_templates({name!r}) reads it")
-    found = bins.read(_place(name))
-    images = found.decoded(colour)
-    return VerificationSet(name, images, found.pairs(), copy_of(found, images))
+        raise ValueError(f"{name} compares templates: read it with load_templates({name!r})")
+    source = bins.read(_place(name))
+    images = source.decoded(colour)
+    return VerificationSet(name, images, source.pairs(), copy_of(source, images))
 
 
-def copy_of(found: bins.Bin, images: NDArray[np.uint8]) -> dict[str, str]:
-    """Which copy a bin is: its digests, and what the register knows of it; see
-    `cdmllab.data.copies`.
+def copy_of(source: bins.Bin, images: NDArray[np.uint8]) -> dict[str, str]:
+    """Identify a bin by its digests, and describe it if it is a known copy.
+
+    See `cdmllab.data.copies`.
 
     Parameters
     ----------
-    images : as `found.decoded` gives them
+    images : the result of `source.decoded`
     """
-    file, content = sha256(found.path), copies.content(images, found.same)
+    file, content = sha256(source.path), copies.content(images, source.same)
     return {
         "file_sha256": file,
         "content_sha256": content,
-        "known": copies.words(found.path, file, content),
+        "known": copies.describe(source.path, file, content),
     }
 
 
 def load_templates(name: str) -> ijb.TemplateSet:
-    """Read the meta files of IJB-B or IJB-C; images are read when they are asked for.
+    """Read the meta files of IJB-B or IJB-C; images are read on demand.
 
     Raises
     ------
-    ValueError : there is no set of that name, or it is one of pairs, see `load`
-    DataError : it is not there, and how to get it; or it is damaged
+    ValueError : there is no set of that name, or it is one of pairs: use `load`
+    DataError : it is missing (the message says how to get it) or damaged
     """
     if _known(name)[0].kind == "pairs":
-        raise ValueError(f"{name} compares images: load({name!r}) reads it")
+        raise ValueError(f"{name} compares images: read it with load({name!r})")
     return ijb.load(_place(name), name)
 
 
 def _known(name: str) -> tuple[VerificationProtocol, DataSet]:
     if name not in TABLE:
-        raise ValueError(f"unknown verification set {name!r}; there are: {', '.join(TABLE)}")
+        raise ValueError(f"unknown verification set {name!r}; the sets are {', '.join(TABLE)}")
     return TABLE[name]
 
 
 def _place(name: str) -> Path:
-    found = available(name)
-    if found.path is None:
-        raise DataError(found.how)
-    return found.path
+    available_at = available(name)
+    if available_at.path is None:
+        raise DataError(available_at.how_to_get)
+    return available_at.path

@@ -75,7 +75,7 @@ IGNORED = (
 """Patterns, in any case, of files and folders that programs leave behind."""
 
 LINK = "a link, not followed (`cp -rL` copies what it leads to)"
-FEW = "the person has fewer images than asked for"
+FEW = "the person has fewer images than required"
 LOOSE = "an image next to the folders of people, which belongs to nobody"
 
 
@@ -114,7 +114,7 @@ def walk(
     OSError : `root` cannot be listed
     """
     ignored = _Ignore((*IGNORED, *ignore))
-    found: list[Folder] = []
+    folders: list[Folder] = []
     left: list[LeftOut] = []
     waiting = [(str(root), "")]
     while waiting:
@@ -144,9 +144,9 @@ def walk(
         if below and not entries:
             left.append(LeftOut(printable(below), "an empty folder", False))
         if images:
-            found.append(Folder(Path(path), images))
+            folders.append(Folder(Path(path), images))
         waiting += reversed(inside)
-    return found, left
+    return folders, left
 
 
 def summary(left: Iterable[LeftOut]) -> list[str]:

@@ -1,7 +1,7 @@
 """WebDataset shards: tar files whose samples are ``<key>.jpg`` and ``<key>.cls``, an ASCII label.
 
-An index of where each image begins is built once per shard and kept next to the shards, so that
-rows can be read in any order. A ``.tar.gz`` does not allow that, so it is unpacked once to a
+An index with the position of each image is built once per shard and kept next to the shards, so
+that rows can be read in any order. A ``.tar.gz`` has no random access, so it is unpacked once to a
 ``.tar`` in the folder of the index. JPEGs hardly compress, so both take about the same space.
 Source: https://github.com/webdataset/webdataset; the tar format: POSIX.1-2001, pax.
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from cdmllab._util.build_lock import claimed
 from cdmllab._util.files import read_record, replacing, write_text
-from cdmllab.data.archives import Bounded, credible
+from cdmllab.data.archives import Bounded, unpack_limit
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet
 from cdmllab.data.walk import natural
@@ -31,21 +31,22 @@ _LONGEST_LABEL = 20  # bytes
 _LARGEST = 64 << 20  # bytes of an image
 
 
-class _Place(NamedTuple):
-    """The index of one shard."""
+class _Index(NamedTuple):
+    """The index of one shard: a value per image."""
 
-    offsets: list[int]
-    sizes: list[int]
+    offsets: list[int]  # bytes from the start of the tar
+    sizes: list[int]  # bytes
     labels: list[int]
 
 
 class WebDataset(EncodedSet):
-    """A folder of shards, or one shard, as a training set, in the order of the shards' names.
+    """A shard, or a folder of shards in natural order, as a training set.
 
     Raises
     ------
-    DataError : no shards, a damaged one, or a sample without label or image, named by shard and key
-    CdmlLabError : another process builds the index
+    DataError : there are no shards, one is damaged, or a sample has no label or no image; the
+        message names the shard and the key
+    CdmlLabError : another process is building the index
     """
 
     @reader("readable WebDataset shards")
@@ -54,37 +55,38 @@ class WebDataset(EncodedSet):
         self._shards: list[Path] = []
         offsets, sizes, labels, shard_of = [], [], [], []
         for k, shard in enumerate(shards(path)):
-            tar, place = _indexed(shard)
+            tar, index = _indexed(shard)
             self._shards.append(tar)
-            offsets += place.offsets
-            sizes += place.sizes
-            labels += place.labels
-            shard_of += [k] * len(place.labels)
+            offsets += index.offsets
+            sizes += index.sizes
+            labels += index.labels
+            shard_of += [k] * len(index.labels)
         self._offsets, self._sizes, self._shard_of = (
             np.array(offsets),
             np.array(sizes),
             np.array(shard_of),
         )
-        self._open: dict[int, int] = {}
+        self._open: dict[int, int] = {}  # shard -> file descriptor, the longest open first
         self._lock = threading.Lock()
         super().__init__(path, np.array(labels, dtype=np.int64), colour=colour, fast=fast)
 
     def image(self, row: int) -> bytes:
         """The encoded image of a row."""
         size = int(self._sizes[row])
-        found = os.pread(self._descriptor(int(self._shard_of[row])), size, int(self._offsets[row]))
-        if len(found) != size:
-            raise DataError(f"{self.where(row)}: the shard ends within it")
-        return found
+        # pread needs no seek, so threads can share the descriptor.
+        data = os.pread(self._descriptor(int(self._shard_of[row])), size, int(self._offsets[row]))
+        if len(data) != size:
+            raise DataError(f"{self.where(row)}: the shard ends inside the image")
+        return data
 
     def where(self, row: int) -> str:
-        """How a row is named in an error."""
+        """The name of a row in error messages."""
         return f"{self._shards[int(self._shard_of[row])]}, byte {self._offsets[row]}"
 
     def _descriptor(self, shard: int) -> int:
         with self._lock:
             if shard not in self._open:
-                if len(self._open) >= 256:  # a process may have a limited number of open files
+                if len(self._open) >= 256:  # the number of open files per process is limited
                     os.close(self._open.pop(next(iter(self._open))))
                 self._open[shard] = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
             return self._open[shard]
@@ -103,59 +105,60 @@ def shards(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    found = (
+    files = (
         [file for file in path.iterdir() if file.name.endswith(ENDINGS)] if path.is_dir() else []
     )
-    if not found:
-        raise DataError(f"{path} holds no shards ({', '.join(ENDINGS)})")
-    return sorted(found, key=lambda file: natural(file.name))
+    if not files:
+        raise DataError(f"{path} contains no shards ({', '.join(ENDINGS)})")
+    return sorted(files, key=lambda file: natural(file.name))
 
 
-def _indexed(shard: Path) -> tuple[Path, _Place]:
+def _indexed(shard: Path) -> tuple[Path, _Index]:
     """The uncompressed tar of a shard and its index, which is built if needed."""
-    about = shard.stat()
-    stamp = {"bytes": about.st_size, "mtime_ns": about.st_mtime_ns}
+    status = shard.stat()
+    stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
     kept = shard.parent / INDEX / f"{shard.name}.json"
     tar = shard
     if not shard.name.endswith(".tar"):
         tar = shard.parent / INDEX / f"{shard.name.split('.tar')[0].removesuffix('.tgz')}.tar"
     try:
-        found: dict[str, Any] = read_record(kept)
-        if all(found.get(key) == value for key, value in stamp.items()) and tar.is_file():
-            return tar, _Place(found["offsets"], found["sizes"], found["labels"])
+        record: dict[str, Any] = read_record(kept)
+        if all(record.get(key) == value for key, value in stamp.items()) and tar.is_file():
+            return tar, _Index(record["offsets"], record["sizes"], record["labels"])
     except (DataError, KeyError):
-        pass
+        pass  # missing or damaged: build it
     kept.parent.mkdir(exist_ok=True)
     with claimed(kept):
         if tar != shard:
             with replacing(tar) as temporary:
-                _unpack(shard, temporary, credible(about.st_size))
-        place = _samples(tar)
-        write_text(kept, json.dumps({**stamp, **place._asdict()}))
-    return tar, place
+                _unpack(shard, temporary, unpack_limit(status.st_size))
+        index = _samples(tar)
+        write_text(kept, json.dumps({**stamp, **index._asdict()}))
+    return tar, index
 
 
-def _unpack(shard: Path, tar: Path, most: int) -> None:
+def _unpack(shard: Path, tar: Path, limit: int) -> None:
     """Unpack a compressed shard, unless it is implausibly large."""
-    left = most
+    left = limit
     with gzip.open(shard) as source, tar.open("wb") as target:
         while block := source.read(1 << 20):
             left -= len(block)
             if left < 0:
                 raise DataError(
-                    f"{shard} is refused: it unpacks to over {most:,} bytes, which is implausible"
+                    f"{shard} is refused: it unpacks to over {limit:,} bytes, which is implausible"
                 )
             target.write(block)
 
 
-def _samples(tar: Path) -> _Place:
-    """The index of a tar: place and label of each image, in the order of the images."""
+def _samples(tar: Path) -> _Index:
+    """Build the index of a tar, in the order of its images."""
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
     with tar.open("rb") as file:
         content = cast(Any, Bounded(file, tar.stat().st_size, tar))
         archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (it owns no file)
         while (member := archive.next()) is not None:
+            # Else tarfile keeps every member, of which there may be millions.
             archive.members.clear()  # type: ignore[attr-defined]
             if not member.isreg():
                 continue
@@ -164,8 +167,8 @@ def _samples(tar: Path) -> _Place:
             if ending in _IMAGES:
                 if not 0 <= member.size <= _LARGEST:
                     raise DataError(
-                        f"{tar}, {plain(name, 80)} has {member.size:,} bytes; {_LARGEST:,} are "
-                        f"allowed"
+                        f"{tar}, {plain(name, 80)} has {member.size:,} bytes; at most {_LARGEST:,} "
+                        f"are allowed"
                     )
                 images[key] = (member.offset_data, member.size)
             elif ending == ".cls":
@@ -177,11 +180,11 @@ def _samples(tar: Path) -> _Place:
                         f"{label[:20]!r}"
                     )
                 labels[key] = int(label)
-    for one, other, what in ((images, labels, "label (.cls)"), (labels, images, "image")):
-        for key in one:
-            if key not in other:
-                raise DataError(f"{tar}: sample {plain(key, 80)} has no {what}")
-    return _Place(
+    for keys, others, missing in ((images, labels, "label (.cls)"), (labels, images, "image")):
+        for key in keys:
+            if key not in others:
+                raise DataError(f"{tar}: sample {plain(key, 80)} has no {missing}")
+    return _Index(
         [offset for offset, _ in images.values()],
         [size for _, size in images.values()],
         [labels[k] for k in images],

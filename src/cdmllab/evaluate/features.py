@@ -157,7 +157,7 @@ def images_digest(prepare: Mapping[str, Any]) -> str:
     """
     path = lfw.archive()
     if path is None:
-        raise DataError(lfw.HOW)
+        raise DataError(lfw.HOW_TO_GET)
     sha256 = hashlib.sha256(
         repr((lfw.box(preprocessing.crop_of(prepare)), prepare["size"])).encode()
     )

@@ -165,7 +165,9 @@ def _about_lab(prefix: str, recipe: str) -> str:
 
 def _verification(name: str, known: VerificationProtocol) -> ProtocolEntry:
     load = face_sets.pairs if known.kind == "pairs" else face_sets.templates
-    return ProtocolEntry(known.title, partial(load, name), lambda: verification.available(name).how)
+    return ProtocolEntry(
+        known.title, partial(load, name), lambda: verification.available(name).how_to_get
+    )
 
 
 def _lfw(about: str, name: str, view: str, folds: tuple[int, ...] = ()) -> ProtocolEntry:

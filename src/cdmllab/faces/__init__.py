@@ -1,4 +1,4 @@
-"""Procedural faces: images whose identity and difficulty are known."""
+"""Procedural faces: images whose identities, nuisances and difficulty are known exactly."""
 
 from cdmllab.faces.albums import Album, album
 from cdmllab.faces.identity import LATENTS, STYLES, latents, traits

@@ -1,4 +1,4 @@
-"""So many images of so many people, to look at and to judge by."""
+"""A few images of each of a few people, for figures and small experiments."""
 
 from typing import NamedTuple
 
@@ -10,10 +10,10 @@ from cdmllab.faces.render import render
 
 
 class Album(NamedTuple):
-    """n images, those of a person one after the other."""
+    """n images, grouped by person."""
 
     images: Tensor  # uint8 [n, 3, size, size], RGB
-    identity: Tensor  # int64 [n] counted from 0
+    identity: Tensor  # int64 [n], from 0
     nuisances: Nuisances
 
 
@@ -27,18 +27,18 @@ def album(
     strength: float = 0.5,
     seed: int = 0,
 ) -> Album:
-    """Draw an album.
+    """Render an album.
 
     Parameters
     ----------
-    people, each : how many people, how many images of each
-    first : number of the first person; a world that is trained on has those from 0
-    start : number of everybody's first image; a world has those from 0
+    people, each : the number of people, and of images per person
+    first : number of the first person; worlds for training usually start at person 0
+    start : number of each person's first image; the images of a world start at 0
     size, strength, seed : as for `render`
 
     Raises
     ------
-    ValueError : as `render` does
+    ValueError : as for `render`
     """
     identity = torch.arange(people).repeat_interleave(each)
     index = start + torch.arange(each).repeat(people)

@@ -10,12 +10,18 @@ from cdmllab.faces.hair import fineness, tone
 from cdmllab.faces.head import Pose
 from cdmllab.faces.identity import Traits
 
-TOP = -0.40  # no part of neck and shoulders is higher in the image
+TOP = -0.40  # height above which neither neck nor shoulders appear in the image
 
 
 class Loft(NamedTuple):
-    """Where level rays meet a lofted body: point (x, y, z) and normal in its frame, depth and
-    cover, all (b, h, w).
+    """Where the rays of the pixels meet a lofted body; all fields have shape (b, h, w).
+
+    Attributes
+    ----------
+    x, y, z : the point, in the body's own frame
+    normal : unit normal, in that frame
+    depth : along the view, larger is nearer
+    cover : share of the pixel that the body fills
     """
 
     x: Tensor
@@ -36,18 +42,27 @@ def loft(
     slope: Tensor,
     pixel: float,
 ) -> Loft:
-    """A body of half width `wide` and half depth `deep` at height y, its middle at z = `back`,
-    turned by `turn` (b,).
+    """Intersect horizontal rays with an upright body whose cross-sections are ellipses.
 
-    `turn` is in radians, `slope` how fast the width grows upwards; all but `turn` is (b, h, w) or
-    broadcasts to it.
+    Parameters
+    ----------
+    X, y : image coordinates of the pixels
+    turn : rotation about the vertical axis in radians, shape (b,)
+    wide, deep : half axes of the ellipse at height y
+    back : z of the ellipse's centre
+    slope : derivative of `wide` with respect to y
+    pixel : width of a pixel
+
+    All tensors but `turn` have shape (b, h, w) or broadcast to it.
     """
+    # In the frame of the body a ray is (u, v) + d (-s, c): its ellipse is a d^2 + 2 b d + k = 0.
     c, s = plane(turn.cos()), plane(turn.sin())
     iw, ie = 1.0 / (wide * wide), 1.0 / (deep * deep)
     u, v = X * c, X * s - back
     a = s * s * iw + c * c * ie
     b = v * c * ie - u * s * iw
     k = u * u * iw + v * v * ie - 1.0
+    # A ray that misses has no root; clamping gives its closest point, which the soft edge needs.
     d = ((b * b - a * k).clamp(min=0.0).sqrt() - b) / a
     x, z = u - d * s, v + d * c
     nx, nz = x * iw, z * ie
@@ -61,8 +76,9 @@ def loft(
 def torso(
     X: Tensor, Y: Tensor, turn: Tensor, t: Traits, pose: Pose, cloth: Tensor, pixel: float
 ) -> tuple[Loft, Tensor]:
-    """Neck and shoulders in image coordinates, and their linear albedo (b, 3, h, w); `cloth` (b,
-    4): colour, cut.
+    """Neck and shoulders in image coordinates, and their linear albedo (b, 3, h, w).
+
+    `cloth` (b, 4) is the linear colour of the clothes and the cut of the collar in (0, 1).
     """
     male = t["male"]
     neck = plane(0.325 + 0.075 * male + 0.014 * t["neck_width"])
@@ -77,7 +93,7 @@ def torso(
     skin = t["skin"] * t["skin"] * 0.94
     albedo = skin[:, :, None, None].expand(-1, -1, *body.depth.shape[1:]).clone()
     front = smooth(body.z * 2.5 + 0.6)
-    # Muscles from the ear to the hollow of the throat, the hollow itself and the larynx.
+    # Muscles from the ears to the hollow of the throat, the hollow itself, and creases with age.
     muscle = (
         stripe(body.x.abs() - 0.07 - 0.52 * (y + 1.16).clamp(min=0.0), 0.03, 0.07)
         * smooth((y + 1.22) * 12.0)
@@ -126,8 +142,12 @@ def curtain(
     age: Tensor,
     pixel: float,
 ) -> tuple[Loft, Tensor, Tensor]:
-    """Hanging hair in the frame of the head (upright): body, linear colour (b, 3, h, w), cover with
-    the far side.
+    """Hanging hair, with the head upright: its body, linear colour and outline.
+
+    Returns
+    -------
+    The body, open in front of the face; the colour, shape (b, 3, h, w); the cover of near and far
+    side together, shape (b, h, w).
     """
     y = Y.expand(len(age), *X.shape[1:])
     curl = plane(style["curl"])
@@ -146,7 +166,7 @@ def curtain(
         around * 0.40 + (0.012 + 0.05 * curl) * wave + plane(t["hair_curl"]),
         y * (0.06 + 0.3 * curl) + plane(t["hair_volume"]),
     ) * fineness(pixel)
-    # Open in front: below the jaw it hangs to both sides of the neck.
+    # Open in front; below the jaw the hair hangs on both sides of the neck.
     gap = 0.40 + 0.10 * smooth((-0.80 - y) * 2.0) + 0.03 * wave
     front = (
         inside(hair.x.abs() - gap, 0.06) * smooth((hair.z + 0.30) * 6.0) * smooth((-0.30 - y) * 4.0)

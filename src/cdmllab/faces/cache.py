@@ -1,86 +1,49 @@
-"""A world's images in a memory map: rendered in parallel, resumed after a kill, checked when
-opened.
+"""A world's images in a memory map: rendered in parallel, resumed after a kill, checked on opening.
 
-A cache is a folder of three files: ``world.json`` (what the pixels follow from), ``images.u8``
-(uint8, image after image, height x width x RGB) and ``done.jsonl`` (one line for each finished
-chunk, with its CRC-32).
+`cdmllab.faces.cache_files` describes the files, `cdmllab.faces.cache_render` renders them.
 """
 
 import json
-import multiprocessing
 import shutil
 import zlib
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import (
-    FIRST_COMPLETED,
-    Future,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    wait,
-)
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from cdmllab._util.files import append_line, read_journal, read_record, write_text
-from cdmllab._util.processes import GUARD, end_with_parent, refuse_while_imported
+from cdmllab._util.files import read_record, write_text
+from cdmllab._util.processes import refuse_while_imported
 from cdmllab.errors import CdmlLabError, DataError, plain
+from cdmllab.faces import cache_render
+from cdmllab.faces.cache_files import (
+    DONE,
+    IMAGES,
+    PARAMETERS,
+    Pixels,
+    World,
+    array_shape,
+    chunks,
+    finished_chunks,
+    journal_line,
+)
 
-PARAMETERS, PICTURES, DONE = "world.json", "images.u8", "done.jsonl"
-CHUNK = 512  # images; what a kill can cost
-_SPARE = 64 << 20  # left free on the disk
-_PROBES = 3
-_WRITERS = 4  # threads, while a device draws
-
-Pixels = NDArray[np.uint8]
-
-
-class World(Protocol):
-    """What the cache asks of a world of n images; see `cdmllab.faces.FaceWorld`."""
-
-    size: int  # of the images, in pixels
-    num_identities: int
-    device: torch.device  # where images are rendered
-
-    @property
-    def parameters(self) -> Mapping[str, Any]:
-        """What the pixels follow from, as JSON has it."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """Shape (n,)."""
-
-    @property
-    def true_labels(self) -> NDArray[np.int64]:
-        """Shape (n,)."""
-
-    @property
-    def mislabelled(self) -> NDArray[np.bool_]:
-        """Shape (n,)."""
-
-    def __len__(self) -> int: ...
-
-    def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
-        """The images of some rows."""
-
+_SPARE_BYTES = 64 << 20  # left free on the disk
+_PROBES = 3  # images that are rendered again on opening
 
 W = TypeVar("W", bound=World)
 
 
 class CachedWorld(Generic[W]):
-    """A rendered world: a `FaceWorld` in all it knows, but images come from the disk."""
+    """A world with the labels and identities of a `FaceWorld`, whose images are on the disk."""
 
     def __init__(self, world: W, folder: Path) -> None:
         self.world, self.folder = world, folder
         self.num_identities, self.labels = world.num_identities, world.labels
         self.true_labels, self.mislabelled = world.true_labels, world.mislabelled
-        self._images = np.memmap(folder / PICTURES, np.uint8, "r", shape=_shape(world))
+        self._images = np.memmap(folder / IMAGES, np.uint8, "r", shape=array_shape(world))
 
     def __len__(self) -> int:
         return len(self.world)
@@ -94,19 +57,18 @@ class CachedWorld(Generic[W]):
         return chosen
 
     def verify(self) -> None:
-        """Read every image and compare with the checksums written next to them.
+        """Read every image and compare it with the checksums recorded at rendering.
 
         Raises
         ------
-        CdmlLabError : naming the first images that have changed
+        CdmlLabError : names the first images that have changed
         """
-        done = _finished(self.world, self.folder)
-        for number, rows in enumerate(_chunks(self.world)):
-            if zlib.crc32(self._images[rows].tobytes()) != done.get(number):
+        checksums = finished_chunks(self.world, self.folder)
+        for number, rows in enumerate(chunks(self.world)):
+            if zlib.crc32(self._images[rows].tobytes()) != checksums.get(number):
                 raise CdmlLabError(
-                    f"{self.folder / PICTURES}: images {rows.start} to {rows.stop - 1} are not "
-                    f"what was rendered: "
-                    f"remove the folder and render again"
+                    f"{self.folder / IMAGES}: images {rows.start} to {rows.stop - 1} have changed "
+                    f"since they were rendered: remove the folder and render again"
                 )
 
 
@@ -117,192 +79,77 @@ def fill(
     progress: Callable[[int, int], None] | None = None,
     patience_s: float = 0.0,
 ) -> CachedWorld[W]:
-    """Render what is missing in the cache of `world`, see `FaceWorld.cached`."""
+    """Render the missing images of a world's cache; see `FaceWorld.cached`."""
     refuse_while_imported("FaceWorld.cached")
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=patience_s)
     except Timeout:
-        raise CdmlLabError(
-            f"{folder} is being filled by another process: wait for it to end"
-        ) from None
+        raise CdmlLabError(f"another process is filling {folder}: wait until it ends") from None
     with lock:
         _claim(world, folder)
-        path, total = folder / PICTURES, int(np.prod(_shape(world)))
-        done = _finished(world, folder)
-        missing = [number for number in range(len(list(_chunks(world)))) if number not in done]
+        path, total_bytes = folder / IMAGES, int(np.prod(array_shape(world)))
+        finished = finished_chunks(world, folder)
+        missing = [number for number in range(len(list(chunks(world)))) if number not in finished]
         if missing:
-            _make_room(path, total)
-            write_text(folder / DONE, "".join(_line(*entry) + "\n" for entry in done.items()))
-            _render(world, folder, missing, workers, progress)
+            _make_room(path, total_bytes)
+            # Rewritten without invalid lines, so that the next one starts on a line of its own.
+            lines = (journal_line(*entry) + "\n" for entry in finished.items())
+            write_text(folder / DONE, "".join(lines))
+            cache_render.render_chunks(world, folder, missing, workers, progress)
         cached = CachedWorld(world, folder)
         _probe(cached)
         return cached
 
 
-def _shape(world: World) -> tuple[int, int, int, int]:
-    return (len(world), world.size, world.size, 3)
-
-
-def _chunks(world: World) -> Iterator[slice]:
-    return (slice(start, min(start + CHUNK, len(world))) for start in range(0, len(world), CHUNK))
-
-
 def _claim(world: World, folder: Path) -> None:
+    """Record the world's parameters in a new cache, or compare them with those of an old one."""
     path = folder / PARAMETERS
     if not path.exists():
-        strangers = sorted(p.name for p in folder.iterdir() if p.name != ".lock")
-        if strangers:
+        others = sorted(p.name for p in folder.iterdir() if p.name != ".lock")
+        if others:
             raise CdmlLabError(
-                f"{folder} is not a world's cache and not empty (it holds {strangers[0]}): name "
-                f"another one"
+                f"{folder} is not a world's cache and not empty (it contains {others[0]}): choose "
+                f"another folder"
             )
         write_text(path, json.dumps(world.parameters, indent=1) + "\n")
         return
     try:
-        found = read_record(path)
+        recorded = read_record(path)
     except DataError as error:
         raise CdmlLabError(f"{error}: remove the folder and render again") from None
-    for name, wanted in world.parameters.items():
-        if found.get(name) != wanted:
+    for name, expected in world.parameters.items():
+        if recorded.get(name) != expected:
             raise CdmlLabError(
                 f"{folder} is the cache of another world: its {name} is "
-                f"{plain(found.get(name), 60)}, not {wanted}"
+                f"{plain(recorded.get(name), 60)}, not {expected}"
             )
 
 
-def _finished(world: World, folder: Path) -> dict[int, int]:
-    """Checksum of every chunk that is whole; what lies past the end of a truncated file does not
-    count.
-    """
-    path, images = folder / DONE, folder / PICTURES
-    if not path.exists() or not images.exists():
-        return {}
-    length, image = images.stat().st_size, 3 * world.size * world.size
-    ends = [rows.stop * image for rows in _chunks(world)]
-    done = {}
-    for entry in read_journal(path):  # a line cut short by a kill is no record
-        number, checksum = entry.get("chunk"), entry.get("crc32")
-        if (
-            type(number) is int
-            and type(checksum) is int
-            and 0 <= number < len(ends)
-            and ends[number] <= length
-        ):
-            done[number] = checksum
-    return done
-
-
-def _line(number: int, checksum: int) -> str:
-    return json.dumps({"chunk": number, "crc32": checksum})
-
-
-def _make_room(path: Path, total: int) -> None:
-    have = path.stat().st_size if path.exists() else 0
-    used = (
-        path.stat().st_blocks * 512 if have else 0
-    )  # a file may have its length before it has its blocks
+def _make_room(path: Path, total_bytes: int) -> None:
+    """Give the file its full length, if the disk has room for it."""
+    # A sparse file can have its full length before any block of it is written, so count blocks.
+    used = path.stat().st_blocks * 512 if path.exists() else 0
     free = shutil.disk_usage(path.parent).free
-    if total - used + _SPARE > free:
+    if total_bytes - used + _SPARE_BYTES > free:
         raise CdmlLabError(
-            f"{path} needs {(total - used) / 1e9:.1f} GB more, and only {free / 1e9:.1f} GB are "
-            f"free on this disk: "
-            "choose a smaller world or size, or another folder"
+            f"{path} needs {(total_bytes - used) / 1e9:.1f} GB more, and only {free / 1e9:.1f} GB "
+            f"are free on this disk: choose a smaller world or size, or another folder"
         )
     with path.open("ab") as file:
-        file.truncate(total)
-
-
-def _render(
-    world: World,
-    folder: Path,
-    missing: list[int],
-    workers: int,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    chunks = list(_chunks(world))
-    ready = len(world) - sum(chunks[number].stop - chunks[number].start for number in missing)
-
-    def finished(number: int, checksum: int) -> None:
-        nonlocal ready
-        append_line(folder / DONE, _line(number, checksum))
-        ready += chunks[number].stop - chunks[number].start
-        if progress is not None:
-            progress(ready, len(world))
-
-    if world.device.type != "cpu":
-        with ThreadPoolExecutor(_WRITERS) as writers:  # the device goes on drawing meanwhile
-            writing: deque[tuple[int, Future[int]]] = deque()
-            for number in missing:
-                pixels = world.read(_rows(chunks[number]))
-                writing.append(
-                    (number, writers.submit(_write_chunk, world, folder, chunks[number], pixels))
-                )
-                if len(writing) > _WRITERS:
-                    done, future = writing.popleft()
-                    finished(done, future.result())
-            for done, future in writing:
-                finished(done, future.result())
-        return
-    if workers <= 1 or len(missing) == 1:
-        for number in missing:
-            finished(number, _render_chunk(world, folder, chunks[number]))
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        min(workers, len(missing)), context, initializer=_start_worker
-    ) as pool:
-        waiting: dict[Future[int], int] = {
-            pool.submit(_render_chunk, world, folder, chunks[n]): n for n in missing
-        }
-        try:
-            while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                    finished(waiting.pop(future), future.result())
-        except BrokenProcessPool:
-            raise CdmlLabError(
-                f"a process that rendered into {folder} has ended: it was killed, the memory did "
-                f"not suffice, "
-                f"or your script starts its work outside its main guard. In that case {GUARD}"
-            ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _start_worker() -> None:
-    end_with_parent()
-    torch.set_num_threads(1)
-
-
-def _render_chunk(world: World, folder: Path, rows: slice) -> int:
-    """Render one chunk into the file; its checksum."""
-    return _write_chunk(world, folder, rows, world.read(_rows(rows)))
-
-
-def _rows(chunk: slice) -> NDArray[np.int64]:
-    return np.arange(chunk.start, chunk.stop)
-
-
-def _write_chunk(world: World, folder: Path, rows: slice, pixels: Pixels) -> int:
-    target = np.memmap(folder / PICTURES, np.uint8, "r+", shape=_shape(world))
-    target[rows] = pixels
-    target.flush()
-    return zlib.crc32(pixels.tobytes())
+        file.truncate(total_bytes)
 
 
 def _probe(cached: CachedWorld[Any]) -> None:
-    """Render a few images again: a cache of another renderer must not pass for this one's."""
+    """Render a few images again, so that the cache of another renderer version is rejected."""
     rows = np.unique(np.linspace(0, len(cached) - 1, _PROBES).astype(np.int64))
     kept, fresh = cached.read(rows), cached.world.read(rows)
-    off = (
-        np.abs(kept.astype(np.int16) - fresh).reshape(len(rows), -1).mean(axis=1)
-    )  # devices differ a little
-    if off.max() > 0.5:
+    # A mean difference is tolerated: the pixels of CPU and GPU differ by a fraction of a level.
+    difference = np.abs(kept.astype(np.int16) - fresh).reshape(len(rows), -1).mean(axis=1)
+    if difference.max() > 0.5:
         raise CdmlLabError(
-            f"{cached.folder} was rendered by another version: image {rows[off.argmax()]} "
-            f"differs by "
-            f"{off.max():.1f} levels a pixel from what is rendered now; remove the folder and "
-            f"render again"
+            f"{cached.folder} was rendered by another version: image {rows[difference.argmax()]} "
+            f"differs by {difference.max():.1f} levels per pixel from the one rendered now; "
+            f"remove the folder and render again"
         )

@@ -1,18 +1,18 @@
-"""What the camera adds: exposure, blur, low resolution, noise."""
+"""Effects of the camera: exposure, colour cast, blur, low resolution and noise."""
 
 import torch
 from torch import Tensor
 
 from cdmllab.faces import hashing
 
-_WARM = (0.40, 0.0, -0.65)  # stops, at full cast
+_WARM = (0.40, 0.0, -0.65)  # stops per channel (RGB) at a cast of 1
 
 
 def develop(linear: Tensor, exposure: Tensor, cast: Tensor) -> Tensor:
-    """Linear colours to display colours in [0, 1], with a soft shoulder.
+    """Convert linear colours (b, 3, h, w) to display colours in [0, 1], with a soft shoulder.
 
-    An exposure of 1 is 1.4 stops brighter, of -1 2.2 stops darker; a cast of 1 is lamplight, of -1
-    deep shade.
+    An exposure of 1 is 1.4 stops brighter, one of -1 is 2.2 stops darker; a cast of 1 is the yellow
+    of lamplight, one of -1 the blue of deep shade. Both have shape (b,).
     """
     stops = torch.where(exposure > 0, 1.4, 2.2) * exposure
     channels = stops[:, None] + cast[:, None] * torch.tensor(_WARM, device=cast.device)
@@ -21,12 +21,15 @@ def develop(linear: Tensor, exposure: Tensor, cast: Tensor) -> Tensor:
 
 
 def optics(blur: Tensor, low_resolution: Tensor, size: int) -> Tensor:
-    """Blur and loss of resolution along one axis as a matrix: shape (b, size, size)."""
+    """Blur and loss of resolution along one axis, as a matrix of shape (b, size, size).
+
+    Both effects are separable, so this matrix applies to rows and columns alike.
+    """
     ticks = torch.arange(size, device=blur.device, dtype=torch.float32)
     sigma = (blur * 0.035 * size).clamp(min=1e-3)[:, None, None]
     kernel = torch.exp(-0.5 * ((ticks[:, None] - ticks[None, :]) / sigma) ** 2)
     kernel = kernel / kernel.sum(2, keepdim=True)
-    # From full size to 12 cells, geometrically: box filter down, straight lines up.
+    # Down to between `size` and 12 cells with a box filter, and back up by linear interpolation.
     cell = torch.exp2(low_resolution * torch.log2(torch.tensor(size / 12.0)).item())[:, None, None]
     centre = (ticks[None, :, None] + 0.5) / cell - 0.5
     low = torch.arange(size, device=blur.device, dtype=torch.float32)[None, None, :]
@@ -39,7 +42,7 @@ def optics(blur: Tensor, low_resolution: Tensor, size: int) -> Tensor:
 
 
 def soften(image: Tensor, blur: Tensor, low_resolution: Tensor) -> Tensor:
-    """Blur and coarsen images (b, 3, s, s); an image with neither comes back as it is."""
+    """Blur and coarsen images (b, 3, s, s); those with neither stay unchanged bit for bit."""
     rows = ((blur > 0) | (low_resolution > 0)).nonzero()[:, 0]
     if len(rows) == 0:
         return image

@@ -1,5 +1,6 @@
-"""Brushes: soft shapes from signed distances, a pixel wide at the edge, and colours laid over each
-other.
+"""Brushes: soft shapes from signed distances, and colours blended over each other.
+
+The edges of shapes are a pixel wide, so that images have no jagged lines at any size.
 """
 
 import functools
@@ -11,20 +12,25 @@ from cdmllab.faces import hashing
 
 
 def plane(x: Tensor) -> Tensor:
-    """(b,) to (b, 1, 1), to meet pixels."""
+    """Reshape (b,) to (b, 1, 1), to broadcast over pixels."""
     return x[:, None, None]
 
 
 def inside(distance: Tensor, soft: float) -> Tensor:
-    """Share of a pixel inside a shape, from the signed distance (negative inside) and the width of
-    the edge.
+    """Share of a pixel inside a shape.
+
+    Parameters
+    ----------
+    distance : signed distance to the shape's edge, negative inside
+    soft : width of the edge
     """
     return (distance * (-1.0 / soft) + 0.5).clamp_(0.0, 1.0)
 
 
 def stripe(distance: Tensor, half: Tensor | float, soft: float) -> Tensor:
-    """Share of a pixel inside a band |distance| < half; a band thinner than a pixel grows pale
-    instead of thicker.
+    """Share of a pixel inside a band |distance| < half.
+
+    A band thinner than a pixel becomes paler, not wider. `soft` is the width of its edges.
     """
     return ((half - distance) * (1.0 / soft) + 0.5).clamp_(0.0, 1.0) - (
         (-half - distance) * (1.0 / soft) + 0.5
@@ -37,14 +43,18 @@ def spot(u: Tensor, v: Tensor) -> Tensor:
 
 
 def smooth(x: Tensor) -> Tensor:
-    """The cubic step from 0 at 0 to 1 at 1."""
+    """The cubic step from 0 at 0 to 1 at 1 (smoothstep)."""
     x = x.clamp(0.0, 1.0)
     return x * x * (3.0 - 2.0 * x)
 
 
 def lay(image: Tensor, colour: Tensor, cover: Tensor) -> None:
-    """Lay a colour over an image (b, 3, h, w), in place: colour (b, 3) or (b, 3, h, w), cover (b,
-    h, w).
+    """Blend a colour over an image (b, 3, h, w), in place.
+
+    Parameters
+    ----------
+    colour : shape (b, 3) or (b, 3, h, w)
+    cover : opacity, shape (b, h, w)
     """
     image.lerp_(colour[:, :, None, None] if colour.ndim == 2 else colour, cover[:, None])
 
@@ -61,12 +71,13 @@ def tint(image: Tensor, colour: Tensor, cover: Tensor) -> None:
 
 @functools.lru_cache(maxsize=8)
 def value_noise(device: torch.device) -> Tensor:
-    """Three octaves of smooth noise around 0, of shape (1, 1, 256, 256), that tiles."""
+    """Tileable value noise in three octaves, of variance 1: shape (1, 1, 256, 256)."""
     total = torch.zeros(1, 1, 256, 256)
     for octave, cells in enumerate((64, 128, 256)):
         lattice = (
             hashing.uniform(hashing.key(77, octave, torch.arange(cells)), cells)[None, None] - 0.5
         )
+        # Wrapped around before the interpolation and cropped after it: the tile has no seam.
         lattice = torch.nn.functional.pad(lattice, (2, 2, 2, 2), mode="circular")
         fine = torch.nn.functional.interpolate(
             lattice, scale_factor=256 // cells, mode="bicubic", align_corners=False
@@ -77,9 +88,9 @@ def value_noise(device: torch.device) -> Tensor:
 
 
 def noise(u: Tensor, v: Tensor) -> Tensor:
-    """Smooth noise of variance 1 at coordinates (b, h, w) whose unit is one tile of 64 cells."""
-    at = torch.stack([u - u.floor(), v - v.floor()], dim=-1) * 2.0 - 1.0
+    """Smooth noise of variance 1 at coordinates (b, h, w); their unit is one tile of 64 cells."""
+    position = torch.stack([u - u.floor(), v - v.floor()], dim=-1) * 2.0 - 1.0
     texture = value_noise(u.device).expand(u.shape[0], 1, 256, 256)
-    return torch.nn.functional.grid_sample(texture, at, "bilinear", "border", align_corners=False)[
-        :, 0
-    ]
+    return torch.nn.functional.grid_sample(
+        texture, position, "bilinear", "border", align_corners=False
+    )[:, 0]

@@ -1,9 +1,8 @@
-"""The truth about difficulty: how far each nuisance moves the score of a trained network, and who
-is mislabelled.
+"""The true difficulty of an image: how far its nuisances move the score of a trained network.
 
-Difficulty is measured, not decreed. A network looks at people as they are and again with one factor
-turned up; the mean loss of cosine, over strengths, is that factor's response. The difficulty of an
-image is what its own nuisances cost by these responses, added up.
+Difficulty is measured, not defined. A network embeds people without nuisances and again with one
+factor at several strengths; the mean drop in cosine similarity at each strength is the factor's
+response. The difficulty of an image is the sum of the responses to its nuisances.
 """
 
 import functools
@@ -25,15 +24,19 @@ from cdmllab.faces.world import RESERVED, FaceWorld
 
 Floats = NDArray[np.float64]
 Embed = Callable[[NDArray[np.uint8]], ArrayLike]
-"""From images, uint8 (n, size, size, 3), to embeddings (n, d) of any length."""
+"""Maps images, uint8 (n, size, size, 3), to embeddings (n, d) of any norm."""
 
 STRENGTHS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-_FROM = RESERVED + 400_000  # people that no world and no protocol shows
+_FROM = RESERVED + 400_000  # the first of the people that no world and no protocol contains
 
 
 class Responses(NamedTuple):
-    """Mean loss of cosine at each of `STRENGTHS`, by factor, the first is 0; and over how many
-    people the mean is.
+    """The response of a network to every nuisance factor.
+
+    Attributes
+    ----------
+    lost : mean drop in cosine similarity at each of `STRENGTHS`, by factor; 0 at strength 0
+    people : the number of people averaged over
     """
 
     lost: dict[str, Floats]
@@ -41,46 +44,47 @@ class Responses(NamedTuple):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], people: int) -> Self:
-        """From plain values: a list of numbers a factor."""
+        """Build responses from plain values, such as parsed JSON: a list of numbers per factor."""
         return cls({name: np.asarray(values[name], dtype=np.float64) for name in FACTORS}, people)
 
     def parts(self, nuisances: Nuisances) -> Floats:
-        """What each nuisance of each image costs, in cosine; shape (b, len(FACTORS)), in the
-        order of `FACTORS`.
+        """Drop in cosine similarity caused by each nuisance of each image.
+
+        Shape (b, len(FACTORS)), in the order of `FACTORS`.
         """
         strengths = nuisances.strengths().double().cpu().numpy()
-        costs = [
+        drops = [
             np.interp(strengths[:, i], STRENGTHS, self.lost[name]) for i, name in enumerate(FACTORS)
         ]
-        found: Floats = np.stack(costs, axis=1)
-        return found
+        parts: Floats = np.stack(drops, axis=1)
+        return parts
 
     def difficulty(self, nuisances: Nuisances) -> Floats:
-        """What the nuisances of each image cost together, in cosine; shape (b,), 0 for a perfect
-        image.
-        """
+        """Difficulty of each image, the sum of `parts`: shape (b,), 0 without any nuisance."""
+        # Added factor by factor: numpy's sum may add in another order, which changes the last bits.
         total = np.zeros(len(nuisances.keys))
-        for cost in self.parts(nuisances).T:
-            total += cost
+        for part in self.parts(nuisances).T:
+            total += part
         return total
 
 
 def measure(embed: Embed, *, size: int, people: int = 200, seed: int = 0) -> Responses:
-    """The response of a network to every factor alone.
+    """Measure the response of a network to every factor alone.
+
+    The direction of the light is varied at a contrast of 0.5, because it has hardly any effect
+    without contrast.
 
     Parameters
     ----------
     embed : the network
-    size : of the images it takes
-    people : how many to average over; nobody of a world or a protocol is among them
-    seed : the world's
-
-    The direction of the light counts at half contrast: without contrast it does not show.
+    size : width and height of the images it takes, in pixels
+    people : how many to average over; no world and no protocol contains any of them
+    seed : the world's seed
     """
     who = torch.arange(people) + _FROM
     latents, index = identity.latents(seed, who), torch.zeros_like(who)
 
-    def look(**factors: float) -> Floats:
+    def embeddings(**factors: float) -> Floats:
         n = nuisance.nuisances(seed, who, index, strength=0.0, **factors)
         pixels = render_latents(latents, n, size).permute(0, 2, 3, 1).numpy()
         e = np.asarray(embed(pixels), dtype=np.float64)
@@ -89,18 +93,18 @@ def measure(embed: Embed, *, size: int, people: int = 200, seed: int = 0) -> Res
 
     lost = {}
     for name, factor in FACTORS.items():
-        beside = {"contrast": 0.5} if name == "light_azimuth" else {}
-        plain = look(**beside)
-        turned = [look(**beside, **{name: s * factor.high}) for s in STRENGTHS[1:]]
-        lost[name] = np.array([0.0] + [1.0 - float((plain * e).sum(axis=1).mean()) for e in turned])
+        fixed = {"contrast": 0.5} if name == "light_azimuth" else {}
+        neutral = embeddings(**fixed)
+        varied = [embeddings(**fixed, **{name: s * factor.high}) for s in STRENGTHS[1:]]
+        lost[name] = np.array(
+            [0.0] + [1.0 - float((neutral * e).sum(axis=1).mean()) for e in varied]
+        )
     return Responses(lost, people)
 
 
 @functools.cache
 def known() -> Responses:
-    """The responses that come with the package, measured with its small network on the lab's faces
-    at 32 px.
-    """
+    """The responses included in the package: of its small network, on rendered faces at 32 px."""
     record = json.loads((files("cdmllab.faces") / "responses.json").read_text(encoding="utf-8"))
     return Responses.parse(record["lost"], record["people"])
 
@@ -108,7 +112,13 @@ def known() -> Responses:
 def of(
     world: FaceWorld, rows: ArrayLike | None = None, responses: Responses | None = None
 ) -> Floats:
-    """The difficulty of a world's images, in cosine; shape (rows,)."""
+    """The difficulty of a world's images, as a drop in cosine similarity: shape (rows,).
+
+    Parameters
+    ----------
+    rows : the images; default: all of them
+    responses : of a network; default: `known`
+    """
     chosen = np.arange(len(world)) if rows is None else rows
     return (responses or known()).difficulty(world.nuisances(chosen))
 
@@ -116,18 +126,18 @@ def of(
 def variance_shares(
     world: FaceWorld, rows: ArrayLike, responses: Responses | None = None
 ) -> dict[str, float]:
-    """Which nuisances the difficulty of a world's images varies with.
+    """How much of the variance in difficulty each nuisance factor explains.
 
     Parameters
     ----------
-    world : whose images
-    rows : which of them, two or more
-    responses : of a network; default `known`
+    world : the world
+    rows : its images to use, two or more
+    responses : of a network; default: `known`
 
     Returns
     -------
-    By factor, the largest first, its covariance with the difficulty over the variance of the
-    difficulty; they add up to 1.
+    For each factor, largest first, the covariance of its part of the difficulty with the
+    difficulty, divided by the variance of the difficulty. The shares add up to 1.
 
     Raises
     ------
@@ -138,7 +148,7 @@ def variance_shares(
     total = parts.sum(axis=1)
     variance = float((total**2).mean())
     if variance == 0.0:
-        raise ValueError("these images are all equally hard: there is no variance to share out")
+        raise ValueError("these images are all equally hard: their difficulty has no variance")
     shares = {
         name: float((parts[:, i] * total).mean()) / variance for i, name in enumerate(FACTORS)
     }
@@ -146,14 +156,16 @@ def variance_shares(
 
 
 def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Tensor:
-    """Difficulty as the signed easiness of an oracle margin: even over [-1, 1] by rank, the easiest
-    at 1.
+    """Convert difficulty to the signed easiness that an oracle margin uses.
 
     Parameters
     ----------
     difficulty : shape (n,)
-    mislabelled : shape (n,), images that count as hardest of all whatever they show; None for
-        none
+    mislabelled : shape (n,); images marked here count as the hardest of all, whatever they show
+
+    Returns
+    -------
+    Shape (n,): spaced evenly over [-1, 1] by rank, 1 for the easiest image, -1 for the hardest
     """
     d = np.asarray(difficulty, dtype=np.float64)
     if mislabelled is not None:
@@ -166,17 +178,16 @@ def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Ten
 
 
 def rank_correlation(score: ArrayLike, truth: ArrayLike) -> float:
-    """Spearman's correlation of a loss's difficulty score with the true difficulty, both of shape
-    (n,).
+    """Spearman's correlation of a loss's difficulty score with the true difficulty.
 
-    0 where one of the two is the same for all, and orders nothing.
+    Both have shape (n,). The result is 0 if one of them is constant, because it orders nothing.
 
     Raises
     ------
-    ValueError : shapes that differ, fewer than three images, or a score that is not finite
+    ValueError : the shapes differ, there are fewer than three images, or a score is not finite
     """
     with optional("analysis", "a rank correlation"):
-        from scipy.stats import spearmanr  # takes seconds, and rendering does without it
+        from scipy.stats import spearmanr  # slow to import, and not needed for rendering
 
     s, t = _paired(score, truth)
     if s.min() == s.max() or t.min() == t.max():
@@ -185,19 +196,20 @@ def rank_correlation(score: ArrayLike, truth: ArrayLike) -> float:
 
 
 def mislabel_auc(score: ArrayLike, mislabelled: ArrayLike) -> float:
-    """How well a difficulty score finds wrong labels: the chance that a wrong one scores higher
-    than a right one.
+    """Area under the ROC curve of a difficulty score as a detector of wrong labels.
+
+    It is the probability that a mislabelled image has a higher score than a correctly labelled one.
 
     Raises
     ------
-    ValueError : as `rank_correlation`, or no wrong labels, or only wrong ones
+    ValueError : as for `rank_correlation`, or the labels are all correct or all wrong
     """
     with optional("analysis", "an AUC over labels"):
         from sklearn.metrics import roc_auc_score
 
     s, wrong = _paired(score, mislabelled)
     if wrong.min() == wrong.max():
-        raise ValueError("an AUC needs right and wrong labels, and there is one kind only")
+        raise ValueError("an AUC needs both correct and wrong labels, got only one kind")
     return float(roc_auc_score(wrong.astype(bool), s))
 
 
@@ -205,12 +217,12 @@ def _paired(score: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:
     s, t = np.asarray(score, dtype=np.float64), np.asarray(truth, dtype=np.float64)
     if s.ndim != 1 or s.shape != t.shape or len(s) < 3:
         raise ValueError(
-            f"score and truth must both have shape (n,) with n of 3 or more, got {s.shape} and "
+            f"score and truth must both have shape (n,) with n at least 3, got {s.shape} and "
             f"{t.shape}"
         )
     bad = np.flatnonzero(~np.isfinite(s))
     if len(bad):
         raise ValueError(
-            f"the score of image {bad[0]} is {s[bad[0]]} ({len(bad)} such of {len(s)})"
+            f"the score of image {bad[0]} is {s[bad[0]]} ({len(bad)} of {len(s)} are not finite)"
         )
     return s, t

@@ -1,4 +1,4 @@
-"""Eyes and brows, painted in the plane of the face; both sides at once, mirrored."""
+"""Eyes and brows, painted in the plane of the face, both sides at once by mirroring."""
 
 import torch
 from torch import Tensor
@@ -19,12 +19,20 @@ def paint(
     pose: Pose,
     pixel: float,
 ) -> Tensor:
-    """Paint eyes and brows over `albedo` (b, 3, h, w, linear) in place and return the highlights,
-    (b, h, w).
+    """Paint eyes and brows over the skin, in place.
 
-    x, y: the point in the plane of the face; front: 1 where the surface faces forward; gloss (b, h,
-    w) is dimmed where hair covers the skin.
+    Parameters
+    ----------
+    albedo : linear colours, shape (b, 3, h, w)
+    gloss : shininess of the skin, shape (b, h, w), which is reduced inside the eyes
+    x, y : point of each pixel in the plane of the face, shape (b, h, w)
+    front : 1 where the surface faces forward, shape (b, h, w)
+
+    Returns
+    -------
+    The highlights on the eyes, shape (b, h, w)
     """
+    # u runs along the eye from -1 at the inner to 1 at the outer corner, w is the height above it.
     side = torch.sign(x)
     ex, ey = head.eye_centre(t)
     wide = plane(0.141 + 0.012 * t["eye_size"] - 0.010 * (t["male"] - 0.5))
@@ -44,26 +52,26 @@ def paint(
     w = y - plane(ey) - lift * u
     arch = (1.0 - u * u).clamp(min=0.0)
     soft = max(pixel, 0.012)
-    # Upper lid: highest a little inside of the middle; lower lid flatter, lowest a little outside.
+    # Upper lid: highest a little towards the nose; lower lid: flatter, lowest a little outwards.
     upper = tall * arch.sqrt() * (0.55 + 0.45 * arch) * (1.0 - 0.16 * u)
     lower = -0.60 * tall * arch * (1.0 + 0.22 * u)
-    beside = (u.abs() - 1.0) * wide
+    outside = (u.abs() - 1.0) * wide
     above, below = w - upper, lower - w
-    opening = torch.maximum(torch.maximum(above, below) * 0.85, beside)
+    opening = torch.maximum(torch.maximum(above, below) * 0.85, outside)
     open_ = inside(opening, pixel) * front
 
-    # The skin around: socket tone, crease, bags.
+    # The skin around the eye: tone of the socket, make-up, crease of the lid, bags.
     near = spot(u * 0.80, (w - 0.02) * 9.0) * front
     tint(
         albedo,
         _rgb(albedo, 0.80, 0.68, 0.66),
         near * plane(0.40 + 0.14 * t["eye_depth"].clamp(-1, 2) * 0.5),
     )
-    shadow_make_up = plane((0.35 - t["male"]).clamp(min=0.0)) * (w > upper).float()
+    eye_shadow = plane((0.35 - t["male"]).clamp(min=0.0)) * (w > upper).float()
     tint(
         albedo,
         _rgb(albedo, 0.70, 0.55, 0.55),
-        shadow_make_up * spot(u * 0.9, (w - upper - 0.03) * 22.0) * front,
+        eye_shadow * spot(u * 0.9, (w - upper - 0.03) * 22.0) * front,
     )
     within = inside((u.abs() - 1.05) * wide, 0.05) * front
     crease_gap = plane(0.026 + 0.006 * t["eye_crease"] + 0.004 * t["eye_open"])
@@ -84,7 +92,7 @@ def paint(
         bag * plane((0.22 + 0.15 * t["eye_bags"] + 0.6 * pose["age"]).clamp(0.0, 0.9)),
     )
 
-    # The ball: white, iris, pupil, highlight, the shade of the lid.
+    # The eyeball: white, inner corner, iris, pupil, and the shadow of the upper lid.
     lay(albedo, _rgb(albedo, 0.70, 0.66, 0.63).expand(len(x), 3), open_)
     corner = smooth((u.abs() - 0.35) * 1.4)
     tint(albedo, _rgb(albedo, 0.52, 0.42, 0.40), corner * open_)
@@ -108,22 +116,21 @@ def paint(
     )
     tint(albedo, _rgb(albedo, 0.36, 0.32, 0.32), open_ * smooth(1.0 + above * 26.0))
 
-    # Lashes: a dark line that thickens outwards; lighter below.
+    # Lashes: a dark line that thickens outwards along the upper lid, a lighter one below.
     lash = t["hair"] * t["hair"] * 0.12 + 0.004
     female = 1.0 - t["male"]
     line = stripe(
         above - 0.004, plane(0.0058 + 0.0085 * female) * (1.0 + 0.35 * u), pixel
-    ) * inside(beside - 0.012, 0.02)
+    ) * inside(outside - 0.012, 0.02)
     lay(albedo, lash, line * front * 0.92)
     wing = stripe(
         w - upper - 0.004 - (u - 0.95).clamp(min=0.0) * 0.06, plane(0.008 * female) * 1.0, soft
     )
     lay(albedo, lash, wing * inside((u - 1.10).abs() * wide - 0.018, 0.02) * front * 0.8)
-    rim = stripe(below - 0.003, 0.0045, pixel) * inside(beside, 0.02)
+    rim = stripe(below - 0.003, 0.0045, pixel) * inside(outside, 0.02)
     lay(albedo, lash * 4.0 + 0.03, rim * front * plane(0.30 + 0.25 * female))
 
-    # Brows: tapered to the temple, hairs leaning outwards.
-    _brows(albedo, x, y, u, side, front, t, pose, pixel, wide, ex)
+    _brows(albedo, x, y, side, front, t, pose, pixel, ex)
     gloss.mul_(1.0 - 0.7 * open_)
     shine = inside(
         ((ix * side + 0.018) ** 2 + (iy - 0.020) ** 2).sqrt() - 0.0125, max(pixel * 0.8, 0.012)
@@ -136,15 +143,14 @@ def _brows(
     albedo: Tensor,
     x: Tensor,
     y: Tensor,
-    u: Tensor,
     side: Tensor,
     front: Tensor,
     t: Traits,
     pose: Pose,
     pixel: float,
-    wide: Tensor,
     ex: Tensor,
 ) -> None:
+    """Brows that taper towards the temples, with hairs that lean outwards."""
     male = t["male"]
     height = plane(0.158 + 0.018 * t["brow_height"] - 0.026 * male + 0.038 * pose["brow"])
     height = height + side * plane(0.005 * t["asymmetry"])

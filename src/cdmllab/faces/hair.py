@@ -1,5 +1,6 @@
-"""Hair: a shell that rises from a soft hairline over the skull, and a curtain that hangs behind the
-face.
+"""Hair: a shell that rises from a soft hairline on the skull; long hair adds a hanging curtain.
+
+The curtain itself is `cdmllab.faces.body.curtain`.
 """
 
 import math
@@ -14,22 +15,22 @@ from cdmllab.faces.identity import STYLES, Traits
 
 
 class Style(NamedTuple):
-    """How a hair style is built; angles in degrees of elevation, lengths in half head heights."""
+    """Shape of a hair style; angles are degrees of elevation, lengths half head heights."""
 
-    front: float  # the hairline over the forehead
-    side: float  # how far down the hair reaches before the ear
-    nape: float
-    top_thick: float
+    front: float  # elevation of the hairline above the forehead
+    side: float  # elevation of the lower edge in front of the ear
+    nape: float  # elevation of the lower edge at the back
+    top_thick: float  # thickness of the shell
     side_thick: float
-    rise: float  # angle over which the shell reaches its thickness
-    sweep: float  # how much the hairline falls to one side
-    curl: float
-    hang: float  # height where the curtain ends; above 0.4 there is none
+    rise: float  # angle from the hairline at which the shell has its full thickness
+    sweep: float  # degrees by which the hairline drops to one side
+    curl: float  # from 0 for straight to 1 for tight curls
+    hang: float  # height of the curtain's lower end; 0.4 and above mean no curtain
     spread: float  # half width of the curtain
-    pole_x: float  # where the strands start
+    pole_x: float  # direction of the crown, from which the strands grow
     pole_y: float
     pole_z: float
-    ragged: float
+    ragged: float  # width of the irregular edge, as an angle in radians
 
 
 _STYLES = {
@@ -66,7 +67,7 @@ _STYLES = {
 
 
 def styles(t: Traits) -> dict[str, Tensor]:
-    """The parameters of `Style` for each face, every one of shape (b,)."""
+    """The fields of `Style` for each face, each of shape (b,)."""
     table = torch.tensor([list(_STYLES[name]) for name in STYLES], device=t["male"].device)
     return dict(zip(Style._fields, table[t["style"]].unbind(1), strict=True))
 
@@ -74,9 +75,9 @@ def styles(t: Traits) -> dict[str, Tensor]:
 def shell(
     t: Traits, style: dict[str, Tensor], age: Tensor, rows: int, columns: int
 ) -> tuple[Tensor, Tensor]:
-    """Thickness of the hair and the hair field, both (b, rows, columns).
+    """Thickness of the hair and the hair field, both of shape (b, rows, columns).
 
-    The field is the angle in radians from the hairline, positive where hair grows.
+    The field is the angle from the hairline in radians, positive where hair grows.
     """
     v, azimuth = template.grid(rows, columns, age.device)
     degree = math.pi / 180.0
@@ -90,7 +91,7 @@ def shell(
         plane(style["front"] * degree) + 0.045 * plane(t["hairline"].clamp(-1.0, 1.5)) + 0.16 * thin
     )
     front = front - plane(style["sweep"] * degree) * side * torch.sin(turn * 1.6)
-    # Bays over the temples, deeper with age in men, a slight peak in the middle.
+    # The hairline recedes over the temples, more with age in men.
     bay = (0.06 + 0.10 * thin + 0.05 * male) * torch.exp(-(((away - 0.55) / 0.24) ** 2))
     bay = bay + plane(style["front"] > 50.0) * 0.28 * torch.exp(-(((away - 0.50) / 0.30) ** 2))
     front = front + bay * (plane(style["front"]) > 25.0)
@@ -108,7 +109,7 @@ def shell(
     line = torch.lerp(line, behind, back) + ear
     steep = 1.0 + 1.1 * torch.exp(-(((away - 1.07) / 0.20) ** 2))
     field = (elevation - line) / steep
-    # A bald head keeps a wreath.
+    # A bald head keeps a wreath of hair around the sides and the back.
     bare = plane((style["front"] > 90.0).float())
     wreath = torch.minimum(
         (away - 1.25) * 0.8,
@@ -127,27 +128,28 @@ def shell(
         9.0 * elevation + 1.7 * phase + torch.sin(6.0 * turn)
     )
     lumps = lumps + 0.5 * torch.sin(13.0 * turn - phase) * torch.sin(15.0 * elevation + phase)
+    # Lumps fade out at the back, where the two ends of the texture meet.
     seam = smooth((math.pi - away) / 0.5)
     return thick * rise * quiff * (1.0 + 0.16 * curl * lumps * seam), field
 
 
 class Strands(NamedTuple):
-    """Hair at pixels: linear colour (b, 3, h, w) and highlight, and the coordinates' noise, both
-    (b, h, w).
-    """
+    """The appearance of hair at every pixel."""
 
-    colour: Tensor
-    shine: Tensor
-    grain: Tensor
+    colour: Tensor  # (b, 3, h, w), linear
+    shine: Tensor  # (b, h, w), strength of the highlight
+    grain: Tensor  # (b, h, w), noise that varies from strand to strand
 
 
 def strands(
     t: Traits, style: dict[str, Tensor], age: Tensor, point: tuple[Tensor, Tensor, Tensor],
     normal: tuple[Tensor, Tensor, Tensor], half: Tensor, pixel: float,
 ) -> Strands:  # fmt: skip
-    """Colour and highlight of hair at points of the shell; `half` (b, 3) is the half vector of
-    light and view.
+    """Colour and highlight of hair at points of the shell.
+
+    `half` (b, 3) is the half vector of light and view.
     """
+    # Strands run like meridians from the pole; (first, second, pole) is an orthonormal frame.
     side = torch.sign(t["part_side"])
     pole = torch.stack([style["pole_x"] * side, style["pole_y"], style["pole_z"]], 1)
     pole = pole / pole.norm(dim=1, keepdim=True)
@@ -168,25 +170,27 @@ def strands(
     grain = noise(
         wavy * 0.42 + plane(t["hair_curl"]), c * (0.05 + 0.30 * curl) + plane(t["hair_volume"])
     ) * fineness(pixel)
-    # Along the strand: away from the pole, within the surface.
+    # The component of the half vector along the strand, which runs away from the pole within the
+    # surface; highlights of hair depend on it as in the model of Kajiya and Kay (1989).
     nx, ny, nz = normal
-    np = nx * plane(pole[:, 0]) + ny * plane(pole[:, 1]) + nz * plane(pole[:, 2])
+    normal_pole = nx * plane(pole[:, 0]) + ny * plane(pole[:, 1]) + nz * plane(pole[:, 2])
     hn = nx * plane(half[:, 0]) + ny * plane(half[:, 1]) + nz * plane(half[:, 2])
     hp = plane((half * pole).sum(1))
-    along = (hp - np * hn) * (1.0 - np * np).clamp(min=0.02).rsqrt()
+    along = (hp - normal_pole * hn) * (1.0 - normal_pole * normal_pole).clamp(min=0.02).rsqrt()
     shifted = along + 0.10 * grain + 0.10
     shine = torch.exp(-(shifted * shifted) * 26.0) * hn.clamp(min=0.0) * (1.0 - 0.55 * curl)
     return Strands(tone(t, age, grain), shine * (1.0 + 0.3 * grain).clamp(min=0.0), grain)
 
 
 def fineness(pixel: float) -> float:
-    """Contrast that strands keep when a pixel is wider than they are."""
+    """Contrast of single strands, in (0, 1]; below 1 where a pixel is wider than a strand."""
     return min(1.0, 0.026 / pixel)
 
 
 def tone(t: Traits, age: Tensor, grain: Tensor) -> Tensor:
-    """Linear colour of hair (b, 3, h, w) with the grain (b, h, w) of its strands, greying
-    with age.
+    """Linear colour of hair, shape (b, 3, h, w), greying with age.
+
+    `grain` (b, h, w) is the noise from strand to strand.
     """
     colour = t["hair"] * t["hair"]
     grey = smooth((age - 0.22 + 0.1 * t["hair_melanin"].clamp(-1.0, 1.0)) * 1.25)

@@ -1,4 +1,6 @@
-"""The shape of a head: the mean radius plus separable Gaussian bumps, one matrix product for each
+"""The shape of a head: the radius of the mean head plus Gaussian bumps, over all directions.
+
+The bumps are separable in elevation and azimuth, so that all of them cost one matrix product per
 head.
 """
 
@@ -10,16 +12,18 @@ from torch import Tensor
 from cdmllab.faces import template
 from cdmllab.faces.identity import Traits
 
-Pose = dict[str, Tensor]  # the parts of an expression and the age, each of shape (b,)
+Pose = dict[str, Tensor]  # movements of an expression, gaze and age, each of shape (b,)
 
 
 @dataclass(frozen=True)
 class HeadShape:
-    """Direction textures of b heads.
+    """The surfaces of b heads, as textures over the directions of `cdmllab.faces.template`.
 
-    ``radius`` of shape (b, 1, rows, columns); ``detail`` of shape (b, 4, rows, columns): the slopes
-    of the radius along the azimuth and along v, the cavity (how far a point lies below its
-    surroundings) and the hair field.
+    Attributes
+    ----------
+    radius : distance from the centre, shape (b, 1, rows, columns)
+    detail : shape (b, 4, rows, columns): derivatives of the radius by the azimuth and by v, the
+        cavity (how far a point is below its surroundings) and the hair field
     """
 
     radius: Tensor
@@ -27,7 +31,7 @@ class HeadShape:
 
 
 class Bumps:
-    """Gaussian bumps at points of the head, with one width to each of the four sides."""
+    """Gaussian bumps at points of a head, each with four widths: two sides, above and below."""
 
     def __init__(self, batch: int, device: torch.device) -> None:
         self.batch, self.device = batch, device
@@ -45,10 +49,13 @@ class Bumps:
         outer: Tensor | float | None = None,
         pair: bool = False,
     ) -> None:
-        """A bump of `height` at the direction of (x, y, z), with standard deviations in head units.
+        """Add a bump of `height` in the direction of the point (x, y, z).
 
-        `wide` is the width towards the middle of the face and `outer` away from it; `pair` adds the
-        mirror image.
+        Parameters
+        ----------
+        wide, outer : standard deviations towards the middle of the face and away from it
+        up, down : standard deviations above and below the point
+        pair : whether to add the mirror image too
         """
         down = up if down is None else down
         outer = wide if outer is None else outer
@@ -61,14 +68,14 @@ class Bumps:
             self.rows.append([-row[0], row[1], row[2], row[4], row[3], row[5], row[6], row[7]])
 
     def on(self, v: Tensor, azimuth: Tensor) -> Tensor:
-        """The sum of the bumps over the texels: shape (b, rows, columns)."""
+        """Sum of the bumps in every direction: shape (b, rows, columns)."""
         x, y, z, west, east, up, down, height = (
             torch.stack(c, dim=1)[:, :, None] for c in zip(*self.rows, strict=True)
         )
         flat = (x * x + z * z).sqrt()
         far = (flat * flat + y * y).sqrt()
         across = azimuth - torch.atan2(x, z)
-        along = (v - y / far) * far * far / flat  # d(y) at the point, to first order
+        along = (v - y / far) * far * far / flat  # difference in y at the point, to first order
         across = across * flat
         columns = torch.exp(-0.5 * (across / torch.where(across < 0, west, east)) ** 2) * height
         rows = torch.exp(-0.5 * (along / torch.where(along < 0, down, up)) ** 2)
@@ -76,7 +83,7 @@ class Bumps:
 
 
 def bumps(t: Traits, pose: Pose) -> Bumps:
-    """Every bump of the heads with traits `t` under an expression and an age."""
+    """The bumps of heads with traits `t`, under an expression and an age."""
     male, age = t["male"] - 0.5, pose["age"]
     b = Bumps(len(male), male.device)
     ex, ey = eye_centre(t)
@@ -176,12 +183,12 @@ def _plane(x: Tensor) -> Tensor:
 
 
 def eye_centre(t: Traits) -> tuple[Tensor, Tensor]:
-    """Where the right-hand eye of the image is: x and y, each of shape (b,)."""
+    """Position x, y of the eye that is on the right in the image, each of shape (b,)."""
     return 0.282 + 0.021 * t["eye_spacing"], torch.full_like(t["male"], 0.015)
 
 
 def nose_tip(t: Traits) -> Tensor:
-    """Height of the tip of the nose, shape (b,)."""
+    """The y of the tip of the nose, shape (b,)."""
     return -0.325 - 0.036 * t["nose_length"] + 0.014 * t["nose_tip"]
 
 
@@ -191,7 +198,7 @@ def nose_wing(t: Traits) -> Tensor:
 
 
 def mouth_centre(t: Traits) -> Tensor:
-    """Height of the mouth line, shape (b,)."""
+    """The y of the line between the lips, shape (b,)."""
     return -0.605 + 0.024 * t["mouth_height"] - 0.012 * t["nose_length"]
 
 
@@ -201,7 +208,7 @@ def mouth_half_width(t: Traits, pose: Pose) -> Tensor:
 
 
 def lip_heights(t: Traits, age: Tensor) -> tuple[Tensor, Tensor]:
-    """Heights of the upper and of the lower lip, each of shape (b,)."""
+    """Heights of the upper and the lower lip, each of shape (b,)."""
     thin = (1.0 - 0.35 * age) * (1.20 - 0.34 * t["male"]) * (1.0 + 0.08 * t["melanin"])
     return (0.060 + 0.015 * t["lip_upper"]) * thin, (0.080 + 0.017 * t["lip_lower"]) * thin
 
@@ -209,8 +216,10 @@ def lip_heights(t: Traits, age: Tensor) -> tuple[Tensor, Tensor]:
 def build(
     t: Traits, pose: Pose, shell: Tensor, field: Tensor, rows: int, columns: int
 ) -> HeadShape:
-    """Textures of the heads: mean shape, bumps, and the `shell` of hair on top, both (b, rows,
-    columns).
+    """Build the surfaces of heads: the mean head, the bumps, and the hair on top.
+
+    `shell` is the thickness of the hair and `field` its angle from the hairline, both of shape
+    (b, rows, columns), see `cdmllab.faces.hair.shell`.
     """
     device = shell.device
     v, azimuth = template.grid(rows, columns, device)
@@ -221,6 +230,7 @@ def build(
     )
     skin = template.mean_radius(rows, columns, device) * scale + bumps(t, pose).on(v, azimuth)
     radius = skin + shell
+    # Central differences by s, converted to the azimuth: s = sin(azimuth / 2).
     d_s = torch.nn.functional.pad(
         (radius[:, :, 2:] - radius[:, :, :-2]) * (0.25 * (columns - 1)), (1, 1), mode="replicate"
     )

@@ -1,13 +1,11 @@
-"""Who a face is: a latent vector from the hash of (world seed, identity), and the traits it stands
-for.
-"""
+"""Who a face is: a latent vector, hashed from world seed and identity, and its traits."""
 
 import torch
 from torch import Tensor
 
 from cdmllab.faces import hashing
 
-# The order is part of the format: a new latent goes to the end.
+# The order is part of the format: add new latents at the end, or every face changes.
 LATENTS = (
     "sex",
     "melanin",
@@ -75,7 +73,7 @@ LATENTS = (
     "brow_colour",
 )
 
-# Hair styles with their weights for a male and a female face.
+# Hair styles; `_MALE` and `_FEMALE` are their relative frequencies.
 STYLES = (
     "bald",
     "receding",
@@ -92,6 +90,7 @@ STYLES = (
 _MALE = (7, 9, 18, 20, 18, 6, 0, 4, 10, 6, 2)
 _FEMALE = (0, 0, 2, 6, 6, 14, 16, 24, 12, 6, 14)
 
+# sRGB colours from light to dark, interpolated by `ramp`.
 _SKIN = (
     (0.96, 0.80, 0.73),
     (0.93, 0.74, 0.64),
@@ -121,13 +120,14 @@ Traits = dict[str, Tensor]
 
 
 def latents(seed: int, numbers: Tensor) -> Tensor:
-    """Latent vectors, standard normal, of shape (b, len(LATENTS)), for identity numbers of shape
-    (b,).
+    """Latent vectors of identities, given by their numbers of shape (b,).
+
+    Shape (b, len(LATENTS)), standard normal, clamped to +-2.2.
     """
     return hashing.normal(hashing.key(seed, 0x1DE47, numbers), len(LATENTS), 2.2)
 
 
-# What a visit to the hairdresser changes.
+# The latents that a visit to the hairdresser changes.
 _STYLED = (
     "hair_melanin",
     "hair_red",
@@ -142,10 +142,12 @@ _STYLED = (
 
 
 def restyled(vectors: Tensor, strength: Tensor, keys: Tensor) -> Tensor:
-    """The same people with other hair and beards: latents of shape (b, len(LATENTS)).
+    """The same people with another hair style and beard: latents of shape (b, len(LATENTS)).
 
-    `strength` (b,) in [0, 1] says how far hair latents move to a draw of their own, from `keys`
-    (b,).
+    Parameters
+    ----------
+    strength : how far the hair latents move towards a new random draw, in [0, 1], shape (b,)
+    keys : of that draw, shape (b,)
     """
     rows = (strength > 0).nonzero()[:, 0]
     if len(rows) == 0:
@@ -154,36 +156,39 @@ def restyled(vectors: Tensor, strength: Tensor, keys: Tensor) -> Tensor:
     other = hashing.normal(hashing.key(0x4A18, keys[rows]), len(columns), 2.2)
     share = strength[rows, None]
     out = vectors.clone()
+    # The squares of the two weights add up to 1, so that the mixture is standard normal again.
     cells = (rows[:, None], columns[None, :])
     out[cells] = (1.0 - share * share).sqrt() * vectors[cells] + share * other
     return out
 
 
-def ramp(table: tuple[tuple[float, ...], ...], at: Tensor) -> Tensor:
-    """Colours read off a table by linear interpolation: shape (b, 3) for `at` of shape (b,) in [0,
-    1].
-    """
-    colours = torch.tensor(table, device=at.device)
-    place = at.clamp(0.0, 1.0) * (len(table) - 1)
+def ramp(table: tuple[tuple[float, ...], ...], position: Tensor) -> Tensor:
+    """Interpolate a table of colours at positions in [0, 1] of shape (b,): shape (b, 3)."""
+    colours = torch.tensor(table, device=position.device)
+    place = position.clamp(0.0, 1.0) * (len(table) - 1)
     low = place.floor().clamp(max=len(table) - 2)
     return torch.lerp(colours[low.long()], colours[low.long() + 1], (place - low)[:, None])
 
 
 def _portion(z: Tensor) -> Tensor:
-    """The share of faces below a latent value: standard normal to uniform."""
+    """The standard normal distribution function: the share of people with a lower latent value."""
     return 0.5 + 0.5 * torch.erf(z / 2.0**0.5)
 
 
 def traits(vectors: Tensor) -> Traits:
     """Named traits from latent vectors of shape (b, len(LATENTS)).
 
-    Most keep their latent value; the ones that go together in people are joined here: dark skin
-    with dark hair and eyes, beards with male faces, styles with sex.
+    Most traits are the latent value itself. Correlations between traits are added here: dark skin
+    comes with dark hair and eyes, beards with male faces, and hair styles depend on sex.
 
     Returns
     -------
-    dict of tensors of shape (b,), and (b, 3) for the colours (sRGB): every name of `LATENTS`, and
-    ``male`` in [0, 1], ``style`` (an index into `STYLES`), ``skin``, ``hair``, ``iris``.
+    Tensors of shape (b,): every name in `LATENTS`, ``male`` in [0, 1] and ``style``, an index into
+    `STYLES`; and sRGB colours of shape (b, 3): ``skin``, ``hair`` and ``iris``
+
+    Raises
+    ------
+    ValueError : the vectors have another shape
     """
     if vectors.ndim != 2 or vectors.shape[1] != len(LATENTS):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Light: wrapped Lambert, sky and ground, a highlight; in linear colours."""
+"""Light in linear colours: wrapped Lambert shading, sky and ground, and highlights."""
 
 from typing import NamedTuple
 
@@ -9,26 +9,27 @@ from cdmllab.faces.compositing import plane, smooth
 
 
 class Lamp(NamedTuple):
-    """Light on b images: direction and half vector (b, 3) in image space, brightness of key and
-    sky, (b,).
-    """
+    """The light on b images, in image space."""
 
-    direction: Tensor
-    half: Tensor
-    key: Tensor
-    sky: Tensor
+    direction: Tensor  # (b, 3), unit vector towards the lamp
+    half: Tensor  # (b, 3), half vector of lamp and view
+    key: Tensor  # (b,), brightness of the lamp
+    sky: Tensor  # (b,), brightness of the surroundings
 
 
-_KEY = (1.05, 0.99, 0.92)
-_SKY = (0.92, 0.98, 1.07)
-WRAP_SKIN = (0.42, 0.26, 0.20)  # red light travels furthest under the skin
+_KEY = (1.05, 0.99, 0.92)  # colour of the lamp, a little warm
+_SKY = (0.92, 0.98, 1.07)  # colour of the surroundings, a little cool
+# How far light wraps around the terminator, per channel: red light travels furthest in skin.
+WRAP_SKIN = (0.42, 0.26, 0.20)
 WRAP_PLAIN = (0.25, 0.25, 0.25)
 
 
 def lamp(azimuth: Tensor, contrast: Tensor, details: Tensor) -> Lamp:
-    """A lamp at an azimuth in degrees; details of shape (b, 2) choose its everyday side and its
-    height.
+    """A lamp at an azimuth in degrees, shape (b,); 90 is the right of the image.
+
+    `details` (b, 2) in (0, 1) choose the side of its neutral position and its height.
     """
+    # At azimuth 0 the lamp is 22 degrees to one side: light from the camera flattens a face.
     home = torch.where(details[:, 0] < 0.5, -1.0, 1.0) * 22.0
     turn = (home * (1.0 - azimuth.abs() / 90.0) + azimuth) * (torch.pi / 180.0)
     rise = 0.42 + 0.42 * details[:, 1]
@@ -39,7 +40,7 @@ def lamp(azimuth: Tensor, contrast: Tensor, details: Tensor) -> Lamp:
 
 
 def turned(vector: Tensor, right: Tensor, up: Tensor, towards: Tensor) -> Tensor:
-    """An image-space vector in another frame; all (b, 3)."""
+    """Express an image-space vector in the frame with these axes; all of shape (b, 3)."""
     return vector[:, :1] * right + vector[:, 1:2] * up + vector[:, 2:] * towards
 
 
@@ -53,13 +54,18 @@ def shade(
     lit: Tensor,
     wrap: tuple[float, float, float],
 ) -> Tensor:
-    """Light an albedo (b, 3, h, w): new tensor.
+    """Shade an albedo (b, 3, h, w) by lamp and sky; returns a new tensor of the same shape.
 
-    direction, sky_up: the lamp and the vertical in the frame of the normals, (b, 3); open_: share
-    of the sky seen and lit: share of the lamp seen, both (b, h, w).
+    Parameters
+    ----------
+    normal : unit normals, three tensors of shape (b, h, w)
+    direction, sky_up : lamp and vertical in the frame of the normals, shape (b, 3)
+    open_ : share of the sky that a point sees, shape (b, h, w)
+    lit : share of the lamp that a point sees, shape (b, h, w)
+    wrap : see `WRAP_SKIN`
     """
-    facing = _dot(normal, direction)
-    sky = (0.80 + 0.20 * _dot(normal, sky_up)) * open_ * plane(lamp.sky)
+    facing = dot(normal, direction)
+    sky = (0.80 + 0.20 * dot(normal, sky_up)) * open_ * plane(lamp.sky)
     out = torch.empty_like(albedo)
     for i, w in enumerate(wrap):
         bright = (
@@ -70,22 +76,20 @@ def shade(
 
 
 def gloss(normal: tuple[Tensor, Tensor, Tensor], half: Tensor, sharp: float) -> Tensor:
-    """Blinn's highlight for a half vector (b, 3) in the frame of the normals: (b, h, w)."""
-    return torch.exp((_dot(normal, half) - 1.0) * sharp)
+    """Blinn's highlight, shape (b, h, w); `half` (b, 3) is in the frame of the normals."""
+    return torch.exp((dot(normal, half) - 1.0) * sharp)
 
 
 def edge_glow(facing_view: Tensor) -> Tensor:
-    """How much a surface turns away from the view, for the soft rim of skin and hair: (b, h, w)."""
+    """Brightness of the soft rim where a surface turns away from the view: (b, h, w)."""
     rest = 1.0 - facing_view.clamp(0.0, 1.0)
     return smooth(rest) * rest
 
 
-def _dot(normal: tuple[Tensor, Tensor, Tensor], direction: Tensor) -> Tensor:
+def dot(normal: tuple[Tensor, Tensor, Tensor], direction: Tensor) -> Tensor:
+    """Dot product of normals and a direction (b, 3): (b, h, w)."""
     return (
         normal[0] * plane(direction[:, 0])
         + normal[1] * plane(direction[:, 1])
         + normal[2] * plane(direction[:, 2])
     )
-
-
-dot = _dot

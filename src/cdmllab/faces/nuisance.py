@@ -1,5 +1,6 @@
-"""What an image adds to a face: factors of known strength, from the hash of (world seed, identity,
-index).
+"""Nuisances: what an image adds to a face, as factors of known strength.
+
+They are hashed from world seed, identity and index of the image.
 """
 
 from collections.abc import Mapping
@@ -13,18 +14,16 @@ from cdmllab.faces import hashing
 
 @dataclass(frozen=True)
 class Factor:
-    """One nuisance factor: its limits, in its unit, and how often and how far a world at full
-    strength turns it up.
-    """
+    """A nuisance factor: its range, and its distribution in a world of strength 1."""
 
-    low: float
+    low: float  # of the allowed values, in `unit`
     high: float
-    reach: float
-    often: float
+    reach: float  # largest absolute value in a world, in `unit`
+    often: float  # share of a world's images in which it is not 0
     unit: str = ""
 
 
-# The order is part of the format: a new factor goes to the end.
+# The order is part of the format: add new factors at the end, or every image changes.
 FACTORS: dict[str, Factor] = {
     "yaw": Factor(-90.0, 90.0, 90.0, 1.0, "degrees"),
     "pitch": Factor(-45.0, 45.0, 35.0, 1.0, "degrees"),
@@ -43,7 +42,7 @@ FACTORS: dict[str, Factor] = {
     "restyling": Factor(0.0, 1.0, 1.0, 0.6),
     "colour_cast": Factor(-1.0, 1.0, 1.0, 1.0),
 }
-# free choices that have no strength: which expression, what the bar looks like, the background
+# The number of random choices without a strength: which expression, which background, and so on.
 DETAILS = 24
 
 
@@ -51,9 +50,11 @@ DETAILS = 24
 class Nuisances:
     """The nuisances of b images.
 
-    ``values`` maps every factor to a tensor of shape (b,) in the factor's own unit; ``details`` of
-    shape (b, DETAILS) in (0, 1) are choices without a strength; ``keys`` of shape (b,) seed the
-    pixel noise.
+    Attributes
+    ----------
+    values : for every factor a tensor of shape (b,), in the factor's unit
+    details : choices without a strength, in (0, 1], shape (b, DETAILS)
+    keys : seeds of pixel noise and restyling, shape (b,)
     """
 
     values: dict[str, Tensor]
@@ -61,9 +62,7 @@ class Nuisances:
     keys: Tensor
 
     def strengths(self) -> Tensor:
-        """Strength of every factor in [0, 1]: shape (b, len(FACTORS)), in the order of
-        `FACTORS`.
-        """
+        """Strength of every factor in [0, 1]: shape (b, len(FACTORS)), in their order."""
         return torch.stack(
             [self.values[name].abs() / factor.high for name, factor in FACTORS.items()], dim=1
         )
@@ -74,13 +73,18 @@ class Nuisances:
         return Nuisances(values, self.details[rows], self.keys[rows])
 
     def to(self, device: torch.device | str) -> "Nuisances":
-        """The same on a device."""
+        """A copy on a device."""
         values = {name: value.to(device) for name, value in self.values.items()}
         return Nuisances(values, self.details.to(device), self.keys.to(device))
 
 
 def check_factors(factors: Mapping[str, object]) -> None:
-    """Refuse a factor that does not exist, naming those that do."""
+    """Reject the name of a factor that does not exist.
+
+    Raises
+    ------
+    ValueError : names the unknown factor and lists those that exist
+    """
     for name in factors:
         if name not in FACTORS:
             raise ValueError(
@@ -91,39 +95,42 @@ def check_factors(factors: Mapping[str, object]) -> None:
 def nuisances(
     seed: int, identity: Tensor, index: Tensor, *, strength: float = 0.0, **factors: float | Tensor
 ) -> Nuisances:
-    """The nuisances of images `index` of `identity`, both int64 of shape (b,).
+    """Draw the nuisances of images.
 
     Parameters
     ----------
-    strength : how far the drawn nuisances reach, in [0, 1]; 0 is a frontal, sharp, evenly lit
-        image
-    factors : values that replace the drawn ones, in the unit of `FACTORS`: a number or a tensor of
-        shape (b,)
+    identity, index : number of the person, and of the image of that person; int64, shape (b,)
+    strength : scale of the drawn values, in [0, 1]; 0 is a frontal, sharp, evenly lit image
+    factors : fixed values that replace the drawn ones, in the unit of `FACTORS`: a number or a
+        tensor of shape (b,)
 
     Raises
     ------
-    ValueError for a strength or a factor out of range and for a factor that does not exist.
+    ValueError : the strength or a factor is out of range, or a factor does not exist
     """
     if not 0.0 <= strength <= 1.0:
         raise ValueError(f"strength must lie in [0, 1], got {strength}")
     check_factors(factors)
     keys = hashing.key(seed, 0x9C7, identity, index)
+    # Three draws per factor, used or not: fixing one factor leaves all others unchanged.
     draws = hashing.uniform(keys, 3 * len(FACTORS) + DETAILS)
     values = {}
     for i, (name, factor) in enumerate(FACTORS.items()):
         size, chance, sign = draws[:, 3 * i], draws[:, 3 * i + 1], draws[:, 3 * i + 2]
         if name in factors:
-            values[name] = _by_hand(name, factor, factors[name], keys)
+            values[name] = _fixed(name, factor, factors[name], keys)
             continue
         value = factor.reach * strength * size * (chance < factor.often).float()
         if factor.unit == "degrees":
-            value = value * (0.4 + 0.6 * size)  # poses crowd around the front, as in photographs
+            value = value * (0.4 + 0.6 * size)  # mostly near frontal, as in photographs
         values[name] = torch.where(sign < 0.5, -value, value) if factor.low < 0.0 else value
     return Nuisances(values, draws[:, 3 * len(FACTORS) :], hashing.mix(keys + 1))
 
 
-def _by_hand(name: str, factor: Factor, given: float | Tensor, keys: Tensor) -> Tensor:
+def _fixed(name: str, factor: Factor, given: float | Tensor, keys: Tensor) -> Tensor:
+    """A given value for every image, checked."""
     value = torch.as_tensor(given, dtype=torch.float32, device=keys.device).expand(keys.shape)
+    # Negated, so that NaN counts as out of range too.
     wrong = ~((value >= factor.low) & (value <= factor.high))
     if bool(wrong.any()):
         unit = f" {factor.unit}" if factor.unit else ""

@@ -1,4 +1,4 @@
-"""What sits on a head or in front of it: ears, glasses, a mask, a hand or a bar."""
+"""Ears, glasses and masks on a head, and hands and bars in front of it."""
 
 import torch
 from torch import Tensor
@@ -18,10 +18,14 @@ def ear(
     t: Traits,
     style: dict[str, Tensor],
 ) -> None:
-    """A flat ellipsoid that stands off the head, with the hollow painted in; drawn in place.
+    """Draw an ear into the scene, in place: a flat ellipsoid off the head with a painted hollow.
 
-    side: 1 for the ear on the right of a frontal image, -1 for the other.
+    Parameters
+    ----------
+    side : 1 for the ear on the right of a frontal image, -1 for the other
+    scene, nearest : linear colours (b, 3, h, w), and the depth (b, h, w) of what they show
     """
+    # In units of its half axes the ear is a unit sphere, which every ray meets in closed form.
     one = torch.ones_like(t["male"])
     flare = 0.50 + 0.12 * t["ear_angle"]
     tall, deep = 0.185 * (1.0 + 0.07 * t["ear_size"]), 0.115 * (1.0 + 0.06 * t["ear_size"])
@@ -92,18 +96,21 @@ def ear(
 
 
 def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
-    """Glasses in the space of the head: frames first, lenses darken as strength grows past a third;
-    in place.
+    """Draw glasses into the scene, in place.
+
+    The frame appears up to a strength of 1/3, above it the lenses darken to sunglasses. `d` (b, 3)
+    in (0, 1) are the shape of the lenses, the thickness of the frame and the colour.
     """
     z_front = 0.90
     eye = torch.eye(3, device=strength.device)
     fx, fy, fz = (camera.affine(eye[i].expand_as(camera.right)) for i in range(3))
     dx, dy, dz = (plane(-camera.towards[:, i]) for i in range(3))
+    # Kept away from 0, where the rays are parallel to the plane of the lenses.
     safe = torch.where(dz.abs() < 0.08, -0.08, dz)
-    on = plane(strength)
-    worn = smooth(on * 3.0)
+    amount = plane(strength)
+    worn = smooth(amount * 3.0)
     shape = plane(d[:, 0])
-    # The front bends back towards the temples: one correction of the flat plane.
+    # The front bends back towards the temples: hit the flat plane, then correct the depth once.
     t_hit = (z_front - fz) / safe
     bend = 0.16 * ((fx + t_hit * dx).clamp(-0.7, 0.7)) ** 2
     t_hit = (z_front - bend - fz) / safe
@@ -130,11 +137,11 @@ def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d:
         (d[:, 2:3] > 0.6).float(),
     )
     glass = inside(lens, camera.pixel) * near
-    lay(scene, dark, glass * (0.05 * worn + 0.90 * smooth((on - 0.35) * 1.6)))
+    lay(scene, dark, glass * (0.05 * worn + 0.90 * smooth((amount - 0.35) * 1.6)))
     glint = glass * stripe(u * 0.8 + w - 0.02, 0.03, 0.05) * worn
     lay(scene, torch.full_like(dark, 0.8), glint * 0.10)
     lay(scene, dark, torch.maximum(frame, bridge) * near * worn)
-    # Arms to the ears, on the sides that face the view.
+    # Arms to the ears, visible where the head does not hide them.
     right, up = camera.right, camera.up
     for side in (-1.0, 1.0):
         ends = [
@@ -159,16 +166,18 @@ def glasses(scene: Tensor, nearest: Tensor, camera: Camera, strength: Tensor, d:
 def mask(
     albedo: Tensor, x: Tensor, y: Tensor, z: Tensor, strength: Tensor, d: Tensor, pixel: float
 ) -> Tensor:
-    """A cloth that climbs from the chin to the nose as strength grows, painted in place; its cover,
-    (b, h, w).
+    """Paint a cloth mask over the face in place, and return its cover, shape (b, h, w).
+
+    With growing strength it extends from the chin up to the nose. `d` (b, 3) in (0, 1) are random
+    choices, of which the first is the colour.
     """
     if not bool((strength > 0).any()):
         return torch.zeros_like(x)
-    on = plane(strength)
-    top = -1.12 + 0.95 * on + 0.05 * torch.exp(-((x / 0.13) ** 2)) - 0.22 * x * x
+    amount = plane(strength)
+    top = -1.12 + 0.95 * amount + 0.05 * torch.exp(-((x / 0.13) ** 2)) - 0.22 * x * x
     side = inside(x.abs() - 0.56 - 0.06 * torch.cos((y + 0.6) * 4.0), 0.03) * (z > 0.0)
     edge = y - top
-    cover = inside(edge, pixel) * side * (on > 0)
+    cover = inside(edge, pixel) * side * (amount > 0)
     tones = torch.tensor(
         [[0.42, 0.62, 0.74], [0.80, 0.80, 0.80], [0.035, 0.035, 0.04], [0.30, 0.42, 0.34]],
         device=x.device,
@@ -187,38 +196,40 @@ def mask(
     strap = torch.minimum(
         (y - 0.35 * (x.abs() - 0.56) - top + 0.05).abs(), (y + 0.75 - 0.75 * (x.abs() - 0.56)).abs()
     )
-    strap = inside(strap - 0.010, pixel) * (x.abs() > 0.5) * (z > -0.1) * smooth(on * 4.0)
+    strap = inside(strap - 0.010, pixel) * (x.abs() > 0.5) * (z > -0.1) * smooth(amount * 4.0)
     lay(albedo, torch.full_like(colour, 0.75), strap)
     return cover
 
 
 def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
-    """A hand or a bar that enters the image from one side and covers more as strength grows; in
-    place.
+    """Draw a hand or a bar over the image, in place, which covers more of it with more strength.
+
+    `d` (b, 6) in (0, 1) are the side it enters from, its angle, its height, hand or bar, the tone
+    of the skin, and the brightness of the bar.
     """
     side = torch.where(d[:, 0] < 0.5, -1.0, 1.0)
     X, Y = camera.X * plane(side), camera.Y
-    on = plane(strength)
+    amount = plane(strength)
     lean = plane((d[:, 1] - 0.3) * 1.0)
     c, s = lean.cos(), lean.sin()
     y0 = plane(-0.75 + 0.75 * d[:, 2])
     along, across = (X - 1.35) * c + (Y - y0) * s, -(X - 1.35) * s + (Y - y0) * c
-    reach = 2.1 * on
+    reach = 2.1 * amount
     is_bar = plane((d[:, 3] < 0.4).float())
-    bar = torch.maximum(across.abs() - (0.05 + 0.30 * on), -along - reach - 0.2)
+    bar = torch.maximum(across.abs() - (0.05 + 0.30 * amount), -along - reach - 0.2)
     skin = torch.lerp(
         torch.tensor([[0.20, 0.10, 0.06]], device=d.device),
         torch.tensor([[0.78, 0.52, 0.41]], device=d.device),
         d[:, 4:5],
     )
     paint = torch.tensor([[0.25, 0.42, 0.50]], device=d.device) * (0.3 + 1.2 * d[:, 5:6])
-    round_ = (1.0 - (across / (0.05 + 0.30 * on)) ** 2).clamp(min=0.0).sqrt()
+    round_ = (1.0 - (across / (0.05 + 0.30 * amount)) ** 2).clamp(min=0.0).sqrt()
     lay(
         scene,
         paint[:, :, None, None] * (0.45 + 0.55 * round_)[:, None],
-        inside(bar, camera.pixel) * is_bar * (on > 0),
+        inside(bar, camera.pixel) * is_bar * (amount > 0),
     )
-    rest = (1.0 - is_bar) * (on > 0)
+    rest = (1.0 - is_bar) * (amount > 0)
     for finger, length in ((-0.27, 0.74), (-0.09, 0.96), (0.09, 1.0), (0.27, 0.86)):
         base = -reach * length - 0.05
         dx = (base + 0.09 - along).clamp(min=0.0)

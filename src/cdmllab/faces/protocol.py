@@ -1,4 +1,4 @@
-"""Images that are compared, rendered when they are first looked at."""
+"""A verification protocol on rendered faces, whose images are rendered when first read."""
 
 from typing import NamedTuple
 
@@ -13,22 +13,22 @@ from cdmllab.faces.render import fastest, render_latents
 
 
 class Template(NamedTuple):
-    """Which images are pooled, as `cdmllab.metrics.templates.pool` takes it; n images."""
+    """The template of each of n images, in the form of `cdmllab.metrics.templates.pool`."""
 
-    template: NDArray[np.int64]  # [n]
-    media: NDArray[np.int64]  # [n]
-    detector_score: NDArray[np.float64]  # [n]
+    template: NDArray[np.int64]  # [n], from 0
+    media: NDArray[np.int64]  # [n], number of the medium within its template
+    detector_score: NDArray[np.float64]  # [n], weights in (0, 1]
 
 
 class LabProtocol:
-    """n images, rendered when first read and then kept, and pairs of them (or of templates).
+    """n images and pairs of them, or of templates; images are rendered once and then kept.
 
     Attributes
     ----------
-    identity : who is shown, shape (n,)
-    nuisances : what was added to each face, see `cdmllab.faces.nuisance`
-    pairs : row numbers of images, or numbers of templates
-    templates : None, or which images are pooled
+    identity : number of the person in each image, shape (n,)
+    nuisances : of each image, see `cdmllab.faces.nuisance`
+    pairs : of image rows; of template numbers if `templates` is not None
+    templates : None, or the template that each image belongs to
     """
 
     def __init__(
@@ -45,37 +45,34 @@ class LabProtocol:
         self.identity, self.nuisances, self.pairs, self.templates = who, nuisances, pairs, templates
         self._latents = latents
         self._images = np.zeros((len(who), size, size, 3), dtype=np.uint8)
-        self._drawn = np.zeros(len(who), dtype=bool)
+        self._rendered = np.zeros(len(who), dtype=bool)
 
     def __len__(self) -> int:
         return len(self.identity)
 
     @property
     def nbytes(self) -> int:
-        """Of the images once all are rendered."""
+        """Memory of all images in bytes, reserved from the start."""
         return self._images.nbytes
 
     def __repr__(self) -> str:
-        what = (
-            "images"
-            if self.templates is None
-            else f"images in {self.templates.template.max() + 1:,} templates"
-        )
+        images = f"{len(self):,} images"
+        if self.templates is not None:
+            images += f" in {self.templates.template.max() + 1:,} templates"
         return (
-            f"LabProtocol({self.name}: {len(self.pairs.same):,} pairs of {len(self):,} {what}, "
-            f"{self.size} px)"
+            f"LabProtocol({self.name}: {len(self.pairs.same):,} pairs of {images}, {self.size} px)"
         )
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
         """The images of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
-        wanted = np.atleast_1d(np.asarray(rows, dtype=np.int64))
-        missing = np.unique(wanted[~self._drawn[wanted]])
+        chosen = np.atleast_1d(np.asarray(rows, dtype=np.int64))
+        missing = np.unique(chosen[~self._rendered[chosen]])
         if len(missing):
             rows_, device = torch.from_numpy(missing), fastest()
             drawn = render_latents(
                 self._latents[rows_].to(device), self.nuisances.pick(rows_).to(device), self.size
             )
             self._images[missing] = drawn.permute(0, 2, 3, 1).cpu().numpy()
-            self._drawn[missing] = True
-        chosen: NDArray[np.uint8] = self._images[wanted]
-        return chosen
+            self._rendered[missing] = True
+        images: NDArray[np.uint8] = self._images[chosen]
+        return images

@@ -1,7 +1,7 @@
-"""Protocols on faces that nobody has trained on, in the shapes of the published ones, with known
-nuisances.
+"""Verification protocols on rendered faces, in the form of the published ones.
 
-All people come from the numbers that `FaceWorld` keeps back.
+Their nuisances are known, and their people are those that no `FaceWorld` contains, so nobody can
+have been trained on.
 """
 
 from dataclasses import replace
@@ -29,17 +29,17 @@ Part = Literal["test", "validation"]
 
 TEMPLATES = templates.NAME
 _PARTS = {"test": RESERVED, "validation": RESERVED + 200_000}
-KEPT_BYTES = 512 * 2**20
-_kept: dict[tuple[object, ...], LabProtocol] = {}  # the oldest first
+KEPT_BYTES = 512 * 2**20  # memory for the images of protocols that `load` keeps
+_kept: dict[tuple[object, ...], LabProtocol] = {}  # least recently used first
 
 
 def names() -> tuple[str, ...]:
-    """The protocols there are."""
+    """The names of all protocols."""
     return (*RECIPES, TEMPLATES)
 
 
 def about(name: str) -> str:
-    """What a protocol compares, in half a sentence."""
+    """A short description of what a protocol compares."""
     _check(name)
     return templates.ABOUT if name == TEMPLATES else RECIPES[name].about
 
@@ -53,47 +53,48 @@ def load(
     every_pair: bool = False,
     without: tuple[str, ...] = (),
 ) -> LabProtocol:
-    """Draw a protocol, or take it from those that were asked for last, which are kept up to 512 MiB
-    of images.
+    """Create a protocol, or return a kept one.
+
+    The protocols used last are kept, with up to `KEPT_BYTES` of images.
 
     Parameters
     ----------
     name : one of `names()`
-    size : of the images, in pixels
-    seed : the world's
-    part : ``"test"``, or ``"validation"`` for choosing settings: other people, same recipe
-    every_pair : compare all images of a fold instead of a balanced sample, for FARs of 1e-3 and
-        1e-4
-    without : nuisance factors that are switched off
+    size : width and height of the images, in pixels
+    seed : the world's seed
+    part : ``"test"``, or ``"validation"`` for choosing settings: the same recipe on other people
+    every_pair : compare all pairs of images in a fold instead of a balanced sample, as FARs of 1e-3
+        and 1e-4 need
+    without : nuisance factors that are set to 0
 
     Raises
     ------
-    ValueError : unknown name, part or factor; `every_pair` or `without` for templates
+    ValueError : an unknown name, part or factor; `every_pair` or `without` for templates
     """
     _check(name)
     nuisance.check_factors(dict.fromkeys(without))
     if name == TEMPLATES and (every_pair or without):
         raise ValueError(
-            f"the protocol {TEMPLATES!r} compares templates: it has neither every_pair nor without"
+            f"the protocol {TEMPLATES!r} compares templates: every_pair and without do not apply"
         )
     if part not in get_args(Part):
         raise ValueError(
             f"part must be one of {', '.join(map(repr, get_args(Part)))}; got {part!r}"
         )
     key = (name, size, seed, part, every_pair, without)
-    found = _kept.pop(key, None) or _made(name, size, seed, part, every_pair, without)
-    _kept[key] = found  # as the newest
-    while len(_kept) > 1 and sum(protocol.nbytes for protocol in _kept.values()) > KEPT_BYTES:
+    protocol = _kept.pop(key, None) or _create(name, size, seed, part, every_pair, without)
+    _kept[key] = protocol  # at the end: used last
+    while len(_kept) > 1 and sum(kept.nbytes for kept in _kept.values()) > KEPT_BYTES:
         del _kept[next(iter(_kept))]
-    return found
+    return protocol
 
 
 def forget() -> None:
-    """Let go of all protocols that are kept."""
+    """Release all protocols that are kept."""
     _kept.clear()
 
 
-def _made(
+def _create(
     name: str, size: int, seed: int, part: Part, every_pair: bool, without: tuple[str, ...]
 ) -> LabProtocol:
     if name == TEMPLATES:
@@ -105,6 +106,6 @@ def _made(
 def _check(name: str) -> None:
     if name not in names():
         raise ValueError(
-            f"unknown lab protocol {name!r}{did_you_mean(name, names())}; there are: "
+            f"unknown lab protocol {name!r}{did_you_mean(name, names())}; the protocols are "
             f"{', '.join(names())}"
         )

@@ -1,4 +1,4 @@
-"""Rays against heads: parallel rays, marched along the distance to a star-shaped surface."""
+"""March parallel rays towards heads, whose surfaces are a radius over directions."""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -9,21 +9,27 @@ from torch.nn import functional as F
 
 from cdmllab.faces.head import HeadShape
 
-HALF_VIEW = 1.30  # half the width of the image, in half head heights
+HALF_VIEW = 1.30  # half the width of the image; the unit is half the height of a head
 _STEPS = 9
-_STRIDE = 0.8  # below 1, because |p| - R overstates the distance where R is steep
-
+# Length of a step as a share of the gap |p| - R. It starts below 1, because the gap overstates the
+# distance to the surface where R is steep.
+_STRIDE = 0.8
 _FASTEST = 2.0
 _CAREFUL = 0.6
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Where the rays of b images run, in head space.
+    """The parallel rays of b images, in head space.
 
-    The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``; all of shape (b, 3).
-    ``X`` and ``Y`` are the pixel centres, of shapes (1, 1, w) and (1, h, 1), or with b in front in
-    a window; ``pixel`` is the width of one.
+    The ray of the pixel at (X, Y) is ``right X + up Y + origin - t towards``.
+
+    Attributes
+    ----------
+    right, up, towards, origin : shape (b, 3); `towards` points at the viewer
+    X, Y : image coordinates of the pixels' centres, of shapes (1, 1, w) and (1, h, 1), or (b, 1, w)
+        and (b, h, 1) in a window
+    pixel : width of a pixel
     """
 
     right: Tensor
@@ -42,9 +48,7 @@ class Camera:
         return Camera(right, up, towards, origin, self.X, self.Y, self.pixel)
 
     def window(self, point: tuple[float, float, float], reach: float) -> "tuple[Window, Camera]":
-        """The square of each image within `reach` of a point of the head, and the cameras that
-        see only that.
-        """
+        """The square within `reach` of a point of the head, and cameras for this square only."""
         size = self.X.shape[2]
         side = min(size, int(2.0 * reach / self.pixel) + 2)
         away = torch.tensor(point, device=self.origin.device) - self.origin
@@ -54,12 +58,12 @@ class Camera:
             for place in (across, -along)
         )
         ticks = torch.arange(side, device=left.device)
-        at = Window(top[:, None] + ticks, left[:, None] + ticks)
-        X, Y = self.X[0, 0][at.columns][:, None, :], self.Y[0, :, 0][at.rows][:, :, None]
-        return at, replace(self, X=X, Y=Y)
+        window = Window(top[:, None] + ticks, left[:, None] + ticks)
+        X, Y = self.X[0, 0][window.columns][:, None, :], self.Y[0, :, 0][window.rows][:, :, None]
+        return window, replace(self, X=X, Y=Y)
 
     def affine(self, direction: Tensor, offset: Tensor | float = 0.0) -> Tensor:
-        """``direction . p + offset`` for the foot of every ray: shape (b, h, w) from (b, 3)."""
+        """``direction . p + offset`` at the points t = 0 of all rays: (b, h, w) from (b, 3)."""
         a, b, c = (_plane((direction * part).sum(1)) for part in (self.right, self.up, self.origin))
         return a * self.X + (
             b * self.Y + (c + (_plane(offset) if isinstance(offset, Tensor) else offset))
@@ -67,13 +71,13 @@ class Camera:
 
 
 class Window(NamedTuple):
-    """A square of its own place in each image; numbers of shape (b, side)."""
+    """A square in each image, at different places; pixel numbers of shape (b, side)."""
 
     rows: Tensor
     columns: Tensor
 
     def cut(self, images: Tensor) -> Tensor:
-        """What (b, h, w) or (b, 3, h, w) shows in the window: a copy."""
+        """A copy of the window from (b, h, w) or (b, 3, h, w)."""
         return (
             images.movedim(-3, -1)[self._places()].movedim(-1, 1)
             if images.ndim == 4
@@ -81,7 +85,7 @@ class Window(NamedTuple):
         )
 
     def put(self, images: Tensor, part: Tensor) -> None:
-        """The reverse of `cut`, in place."""
+        """Write a window back into the images, in place; the inverse of `cut`."""
         if images.ndim == 4:
             images.movedim(1, -1)[self._places()] = part.movedim(1, -1)
         else:
@@ -97,13 +101,13 @@ def _plane(x: Tensor) -> Tensor:
 
 
 def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
-    """The camera for head angles in degrees, each of shape (b,); positive: towards the right, down,
-    clockwise.
+    """The camera for head angles in degrees, each of shape (b,).
+
+    Positive angles turn the face to the right of the image, down, and clockwise.
     """
     y, p, r = (a * (torch.pi / 180.0) for a in (yaw, pitch, roll))
     cy, sy, cp, sp, cr, sr = y.cos(), y.sin(), p.cos(), p.sin(), r.cos(), r.sin()
-    # Rows of the rotation that takes head space to the image: turn (yaw), then nod (pitch), then
-    # tilt (roll).
+    # Rows of the rotation from head space to image space: first yaw, then pitch, then roll.
     row_x = torch.stack([cy, torch.zeros_like(cy), sy], 1)
     row_y = torch.stack([sp * sy, cp, -sp * cy], 1)
     row_z = torch.stack([-cp * sy, sp, cp * cy], 1)
@@ -111,7 +115,8 @@ def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
     up = -sr[:, None] * row_x + cr[:, None] * row_y
     ticks = ((torch.arange(size, device=yaw.device) + 0.5) / size * 2.0 - 1.0) * HALF_VIEW
     pivot = torch.tensor([0.0, -0.30, 0.03], device=yaw.device)
-    # The pivot stays where it is in the image; the view is centred a little below the eyes.
+    # Heads turn about the neck: the pivot keeps its place in the image, whose centre is a little
+    # below the eyes.
     origin = pivot - up * (pivot[1] + 0.03)
     return Camera(
         right,
@@ -126,10 +131,15 @@ def camera(yaw: Tensor, pitch: Tensor, roll: Tensor, size: int) -> Camera:
 
 @dataclass(frozen=True)
 class Hit:
-    """Where the rays meet the heads, every field of shape (b, h, w).
+    """Where the rays meet the heads; every field has shape (b, h, w).
 
-    x, y, z: the point in head space; nx, ny, nz: the normal there; depth: along the view, larger is
-    nearer; cover: the share of the pixel that the head fills; cavity and field: from `Head.detail`.
+    Attributes
+    ----------
+    x, y, z : the point in head space
+    nx, ny, nz : the unit normal there
+    depth : along the view, larger is nearer
+    cover : share of the pixel that the head fills
+    cavity, field : from `HeadShape.detail`
     """
 
     x: Tensor
@@ -145,51 +155,58 @@ class Hit:
 
 
 def sample(texture: Tensor, s: Tensor, v: Tensor) -> Tensor:
-    """Read (b, c, rows, columns) at directions s, v of shape (b, h, w): shape (b, c, h, w)."""
+    """Sample (b, c, rows, columns) at directions s, v of shape (b, h, w): shape (b, c, h, w)."""
     return F.grid_sample(
         texture, torch.stack([s, v], dim=-1), "bilinear", "border", align_corners=True
     )
 
 
 def directions(x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """s and v of points, their distance from the axis, squared, and from the centre."""
+    """Directions s, v of points, their squared distance from the axis, and from the centre."""
     flat2 = x * x + z * z
     far = torch.addcmul(flat2, y, y).sqrt_()
     cosine = z * (flat2 + 1e-12).rsqrt_()
+    # sin(azimuth / 2) by the half-angle formula, which needs no arctangent.
     s = torch.copysign(cosine.mul_(-0.5).add_(0.5).clamp_(min=0.0).sqrt_(), x)
     return s, y / far.clamp(min=1e-6), flat2, far
 
 
 def march(head: HeadShape, c: Camera) -> Hit:
-    """Follow every ray to the head."""
+    """Follow every ray to the head, in a fixed number of steps.
+
+    The gap |p| - R(direction of p) is positive outside the head and approximates the distance to
+    its surface. Each ray keeps the point with the smallest gap: its hit, or its closest approach.
+    """
     foot = [c.affine(axis) for axis in _axes(c)]
     dx, dy, dz = (_plane(-c.towards[:, i]) for i in range(3))
+    # Start where the ray enters the sphere around the head, or nearest to it if it misses.
     bound = _plane(head.radius.amax(dim=(1, 2, 3)))
     middle = foot[0] * dx + foot[1] * dy + foot[2] * dz
     squared = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2
     t = -middle - (middle * middle - squared + bound * bound).clamp_(min=0.0).sqrt_()
     nearest, before, step = torch.full_like(t, 9.0), torch.full_like(t, 9.0), torch.zeros_like(t)
-    at = t
+    nearest_t = t
     for _ in range(_STEPS):
         z = foot[2] + t * dz
         s, v, _, far = directions(foot[0] + t * dx, foot[1] + t * dy, z)
         gap = far - sample(head.radius, s, v)[:, 0]
-        at = torch.where(gap.abs() < nearest.abs(), t, at)
+        nearest_t = torch.where(gap.abs() < nearest.abs(), t, nearest_t)
         nearest = torch.minimum(gap, nearest)
-        # A secant step: rays that graze the surface close the gap as fast as the others.
+        # A secant step, so that rays that graze the surface converge as fast as the others.
         rate = (before - gap) / torch.where(step == 0.0, 1.0, step)
         pace = (1.0 / rate.clamp(min=1e-2)).clamp_(_STRIDE, _FASTEST)
-        # A ray that crosses the face from the side takes short steps, not to jump through the nose.
+        # A ray that crosses the face from the side takes short steps, or it would skip the nose.
         across = (z > 0.55 * far) & (middle + t > -0.65 * far)
         pace = torch.where(across, _CAREFUL, pace)
         before, step = gap, pace * gap
         ahead = -(middle + t)
         t = t + step
-    # A ray still on its way in: the gap shrinks at a rate that falls to 0 at the closest approach.
+    # A ray that has not arrived yet: extrapolate the gap to its closest approach, where the rate at
+    # which it shrinks has fallen to 0.
     ahead.clamp_(min=0.0)
     coming = gap - 0.5 * torch.minimum(rate.clamp_(min=0.0), 1.2 * ahead / far) * ahead
     nearest = torch.where((step > 0) & (nearest < 0.06), torch.minimum(nearest, coming), nearest)
-    x, y, z = foot[0] + at * dx, foot[1] + at * dy, foot[2] + at * dz
+    x, y, z = foot[0] + nearest_t * dx, foot[1] + nearest_t * dy, foot[2] + nearest_t * dz
     s, v, flat2, far = directions(x, y, z)
     slope_a, slope_v, cavity, field = sample(head.detail, s, v).unbind(1)
     # The gradient of |p| - R(azimuth, v).
@@ -201,7 +218,7 @@ def march(head: HeadShape, c: Camera) -> Hit:
     nz = z * over + a * x + w * y * z
     length = (nx * nx + ny * ny + nz * nz).rsqrt()
     cover = (1.0 - nearest.clamp(min=0.0) * length.clamp(min=0.5) / c.pixel).clamp_(0.0, 1.0)
-    return Hit(x, y, z, nx * length, ny * length, nz * length, -at, cover, cavity, field)
+    return Hit(x, y, z, nx * length, ny * length, nz * length, -nearest_t, cover, cavity, field)
 
 
 def _axes(c: Camera) -> list[Tensor]:
@@ -210,8 +227,9 @@ def _axes(c: Camera) -> list[Tensor]:
 
 
 def shadow(head: HeadShape, hit: Hit, light: Tensor) -> Tensor:
-    """How much of a light in direction (b, 3) reaches each point past the head itself, in [0, 1],
-    softly: (b, h, w).
+    """Share of the light that the head itself lets through to each point: (b, h, w) in [0, 1].
+
+    `light` (b, 3) is the direction towards the lamp. Four samples along it give soft shadows.
     """
     lx, ly, lz = (_plane(light[:, i]) for i in range(3))
     open_ = torch.ones_like(hit.x)

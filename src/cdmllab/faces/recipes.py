@@ -1,7 +1,7 @@
-"""What the pairs of a protocol look like, and a protocol drawn from such a recipe.
+"""Recipes of protocols, and protocols drawn from them.
 
-A recipe says what two images of a pair look like and how alike the two people of an impostor pair
-are; everything else follows from the seed.
+A recipe describes the two images of a pair and how similar the two people of an impostor pair are;
+everything else is determined by the seed.
 """
 
 import zlib
@@ -19,27 +19,28 @@ from cdmllab.faces.nuisance import Nuisances
 from cdmllab.faces.protocol import LabProtocol
 from cdmllab.faces.world import RESERVED
 
-Range = tuple[float, float]  # of a factor, in its unit; mirrored at random for the signed factors
+# Of a factor, in its unit. A range of a signed factor is mirrored at random if it is not negative.
+Range = tuple[float, float]
 
-FOLDS, PEOPLE = 10, 50  # people a fold
-_SIBLINGS = 100_000  # added to the number of a person, gives the number of their lookalike
+FOLDS, PEOPLE = 10, 50  # people per fold
+_SIBLINGS = 100_000  # added to the number of a person to get the number of their lookalike
 
 
 @dataclass(frozen=True)
 class ProtocolRecipe:
-    """What a protocol's pairs look like.
+    """A description of the pairs of a protocol.
 
     Attributes
     ----------
-    about : half a sentence
+    about : a short description
     per_fold : genuine pairs in each of 10 folds, and as many impostor pairs; None compares every
-        first image of a fold with every second one, which is what a low FAR needs
-    strength : of the nuisances that no range sets
-    first, second : ranges of factors in the first and in the second image of every pair; both
-        None for alike
-    images : of each person in each of the two kinds
-    lookalike : how alike the people of an impostor pair are: correlation of their latents, in
-        [0, 1)
+        first image of a fold with every second one, as measurements at a low FAR need
+    strength : of the nuisances without a range
+    first, second : ranges of factors in the first and the second image of every pair; if `second`
+        is None, both images are of the first kind
+    images : per person and kind
+    lookalike : similarity of the two people of an impostor pair: the correlation of their latents,
+        in [0, 1)
     """
 
     about: str
@@ -63,14 +64,14 @@ RECIPES: dict[str, ProtocolRecipe] = {
         "young against old, as in AgeDB-30", 300, 0.35, {"age": (0.0, 0.35)}, {"age": (0.85, 1.0)}
     ),
     "calfw": ProtocolRecipe(
-        "young against old with alike impostors, as in CALFW",
+        "young against old with similar impostors, as in CALFW",
         strength=0.35,
         first={"age": (0.0, 0.3)},
         second={"age": (0.6, 1.0)},
         lookalike=0.3,
     ),
     "cplfw": ProtocolRecipe(
-        "turned one way against the other with alike impostors, as in CPLFW",
+        "turned one way against the other with similar impostors, as in CPLFW",
         strength=0.45,
         first={"yaw": (30.0, 65.0)},
         second={"yaw": (-65.0, -30.0)},
@@ -87,7 +88,11 @@ RECIPES: dict[str, ProtocolRecipe] = {
         _CALM | {"age": (0.0, 1.0)},
     ),
     "dose_occlusion": ProtocolRecipe(
-        "free against an occlusion of 0 to 1", 300, 0.25, _CALM, _CALM | {"occlusion": (0.0, 1.0)}
+        "unoccluded against an occlusion of 0 to 1",
+        300,
+        0.25,
+        _CALM,
+        _CALM | {"occlusion": (0.0, 1.0)},
     ),
 }
 
@@ -101,12 +106,22 @@ def compose(
     people: int = RESERVED,
     without: tuple[str, ...] = (),
 ) -> LabProtocol:
-    """A protocol from a recipe of your own; `people` is the number of the first person, `without`
-    as in `cdmllab.faces.protocols.load`.
+    """Create a protocol from a recipe.
+
+    Parameters
+    ----------
+    name : of the protocol; protocols of different names have different images
+    recipe : what its pairs look like
+    size, seed, without : as for `cdmllab.faces.protocols.load`
+    people : number of the first person
+
+    Raises
+    ------
+    ValueError : the recipe has an unknown factor, or more pairs than its images allow
     """
     kinds = [recipe.first] if recipe.second is None else [recipe.first, recipe.second]
     cast = FOLDS * PEOPLE
-    # Groups of images: each kind of the people, then the second kind of their lookalikes.
+    # Groups of images: the people in each kind, then their lookalikes in the second kind.
     groups = [(kind, 0) for kind in range(len(kinds))]
     if recipe.lookalike:
         groups.append((len(kinds) - 1, _SIBLINGS))
@@ -114,7 +129,7 @@ def compose(
     person = np.tile(np.repeat(np.arange(cast), k), len(groups))
     group = np.repeat(np.arange(len(groups)), cast * k)
     who = torch.from_numpy(person + people + np.array([shift for _, shift in groups])[group])
-    tag = zlib.crc32(name.encode())  # protocols share people, not images
+    tag = zlib.crc32(name.encode())  # protocols share their people, but not their images
     index = torch.from_numpy(np.tile(np.arange(k), len(groups) * cast) + 10 * group) + tag
     ranges = [{**kinds[kind], **dict.fromkeys(without, (0.0, 0.0))} for kind, _ in groups]
     n = _draw(seed, who, index, recipe.strength, ranges, torch.from_numpy(group))
@@ -123,6 +138,7 @@ def compose(
     if recipe.lookalike:
         model = identity.latents(seed, who[sibling] - _SIBLINGS)
         share = recipe.lookalike
+        # Weights whose squares add up to 1: lookalikes are standard normal too.
         latents[sibling] = share * model + (1.0 - share * share) ** 0.5 * latents[sibling]
     pairs = _pair(person.reshape(len(groups), cast, k), recipe, len(kinds), seed)
     return LabProtocol(name, size, latents, n, who.numpy(), pairs)
@@ -136,15 +152,15 @@ def _draw(
     ranges: Sequence[Mapping[str, Range]],
     group: Tensor,
 ) -> Nuisances:
-    """Nuisances of a strength, with each group's ranges put in their place."""
+    """Nuisances of a strength, replaced in each group by values drawn from its ranges."""
     n = nuisance.nuisances(seed, who, index, strength=strength)
-    names_ = list(nuisance.FACTORS)
-    draws = hashing.uniform(hashing.key(seed, 0xD05E, who, index), 2 * len(names_))
+    factors = list(nuisance.FACTORS)
+    draws = hashing.uniform(hashing.key(seed, 0xD05E, who, index), 2 * len(factors))
     values = dict(n.values)
     for number, kind in enumerate(ranges):
         nuisance.check_factors(kind)
         for name, (low, high) in kind.items():
-            column = 2 * names_.index(name)
+            column = 2 * factors.index(name)
             drawn = low + (high - low) * draws[:, column]
             if low >= 0.0 and nuisance.FACTORS[name].low < 0.0 and not _has_sides(ranges, name):
                 drawn = torch.where(draws[:, column + 1] < 0.5, -drawn, drawn)
@@ -153,13 +169,14 @@ def _draw(
 
 
 def _has_sides(ranges: Sequence[Mapping[str, Range]], name: str) -> bool:
-    """Whether some group has a negative range of this factor, so that the sides are meant."""
+    """Whether some group has a negative range of this factor: then signs are not mirrored."""
     return any(kind.get(name, (0.0, 0.0))[0] < 0.0 for kind in ranges)
 
 
 def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: int) -> Pairs:
-    """Pairs within each fold; `person` of shape (groups, people, images) fixes what the row
-    numbers are.
+    """Pairs of image rows within each fold; `person` has shape (groups, people, images).
+
+    Row numbers count the entries of `person` in order.
     """
     rows = np.arange(person.size).reshape(person.shape)
     if recipe.per_fold is None:
@@ -176,8 +193,7 @@ def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: i
     if each * PEOPLE != recipe.per_fold or each > len(i):
         raise ValueError(
             f"per_fold must be a multiple of {PEOPLE} and at most {PEOPLE * len(i)} with {k} "
-            f"images a person, "
-            f"got {recipe.per_fold}"
+            f"images per person, got {recipe.per_fold}"
         )
     first, second, same, fold = [], [], [], []
     for f in range(FOLDS):
@@ -186,27 +202,25 @@ def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: i
             chosen = rng.permutation(len(i))[:each]
             first += [*a[p, i[chosen]]]
             second += [*b[p, j[chosen]]]
-        # Round the circle by different steps of less than half of it: always somebody else, no pair
-        # twice.
+        # Impostors: put the people on a circle and pair each with those a few steps ahead. With
+        # different steps of less than half the circle, nobody meets themselves, and no two twice.
         circle = rng.permutation(cast)
         steps = rng.permutation(np.arange(1, PEOPLE // 2))[:each]
-        for at, p in enumerate(circle):
+        for position, p in enumerate(circle):
             if impostors is not None:  # every person against their lookalike
                 chosen = rng.permutation(k * k)[:each]
                 first += [*a[p, chosen // k]]
                 second += [*impostors[p, chosen % k]]
             else:
                 first += [*a[p, rng.integers(0, k, each)]]
-                second += [*b[circle[(at + steps) % PEOPLE], rng.integers(0, k, each)]]
+                second += [*b[circle[(position + steps) % PEOPLE], rng.integers(0, k, each)]]
         same += [True] * recipe.per_fold + [False] * recipe.per_fold
         fold += [f] * (2 * recipe.per_fold)
     return Pairs(np.array(first), np.array(second), np.array(same), np.array(fold))
 
 
 def _every_pair(person: NDArray[np.int64], rows: NDArray[np.int64], kinds: int) -> Pairs:
-    """All pairs of a first and a second image of each fold; lookalikes are further second
-    images.
-    """
+    """All pairs of a first and a second image of each fold; lookalikes add second images."""
     folds = []
     for f in range(FOLDS):
         cast = slice(f * PEOPLE, (f + 1) * PEOPLE)

@@ -1,4 +1,4 @@
-"""Skin, lips, nostrils, beard, freckles, moles and wrinkles, painted in the plane of the face."""
+"""Skin, nose, mouth, beard, freckles, moles and wrinkles, painted in the plane of the face."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from cdmllab.faces.identity import Traits
 
 
 def base(x: Tensor, y: Tensor, z: Tensor, front: Tensor, t: Traits, pose: Pose) -> Tensor:
-    """The skin's linear albedo before any feature: shape (b, 3, h, w)."""
+    """Linear albedo of the skin without any features: shape (b, 3, h, w)."""
     skin = t["skin"] * t["skin"]
     albedo = skin[:, :, None, None].expand(-1, -1, *x.shape[1:]).clone()
     xa = x.abs()
@@ -39,13 +39,22 @@ def features(
     pose: Pose,
     pixel: float,
 ) -> Tensor:
-    """Paint everything but eyes and hair, in place; return what shines more than skin (lips,
-    teeth): (b, h, w).
+    """Paint the features of the face but eyes, brows and hair, in place.
+
+    Parameters
+    ----------
+    albedo : linear colours, shape (b, 3, h, w)
+    x, y, z : point of each pixel in head space, shape (b, h, w)
+    front : 1 where the surface faces forward, shape (b, h, w)
+
+    Returns
+    -------
+    How much lips and teeth shine in addition to the skin, shape (b, h, w)
     """
     xa = x.abs()
     tip = plane(head.nose_tip(t))
     soft = max(pixel, 0.014)
-    # Nostrils: soft commas under the tip, and the crease around the wings.
+    # Nostrils: soft commas below the tip of the nose, and creases around its wings.
     wing = plane(head.nose_wing(t))
     nostril = (
         spot(
@@ -83,33 +92,33 @@ def _mouth(
     bow = 1.0 - 0.30 * spot(q * 7.0, q * 0.0) + 0.16 * spot((q.abs() - 0.24) * 5.0, q * 0.0)
     upper = top + full_u * arch * (0.50 + 0.50 * arch) * bow
     lower = bottom - full_l * arch.sqrt() * (0.30 + 0.70 * arch)
-    beside = (q.abs() - 1.0) * half
+    outside = (q.abs() - 1.0) * half
     soft = max(pixel, 0.020)
-    lips = inside(torch.maximum(torch.maximum(y - upper, lower - y), beside), soft) * front
+    lips = inside(torch.maximum(torch.maximum(y - upper, lower - y), outside), soft) * front
     skin = t["skin"] * t["skin"]
     rose = torch.tensor([[0.90, 0.40, 0.40]], device=x.device)
     rich = (0.80 - 0.50 * t["male"] + 0.12 * t["lip_colour"]).clamp(0.15, 0.95)
     colour = skin * torch.lerp(torch.ones_like(rose), rose, rich[:, None])
-    paint_ = ((t["lip_colour"] - 0.6) * (0.6 - t["male"])).clamp(0.0, 0.75)[:, None]
-    colour = torch.lerp(colour, torch.tensor([[0.36, 0.045, 0.06]], device=x.device), paint_)
+    lipstick = ((t["lip_colour"] - 0.6) * (0.6 - t["male"])).clamp(0.0, 0.75)[:, None]
+    colour = torch.lerp(colour, torch.tensor([[0.36, 0.045, 0.06]], device=x.device), lipstick)
     lay(albedo, colour, lips * 0.88)
     tint(albedo, _rgb(x, 0.70, 0.62, 0.64), lips * smooth((y - line + 0.004) * 60.0) * 0.65)
     tint(
         albedo,
         _rgb(x, 0.72, 0.66, 0.66),
-        stripe(y - lower + 0.022, 0.012, 0.035) * inside(beside + 0.35 * half, 0.1) * front * 0.55,
+        stripe(y - lower + 0.022, 0.012, 0.035) * inside(outside + 0.35 * half, 0.1) * front * 0.55,
     )
-    # The mouth itself: a dark gap with teeth behind the upper lip, never thinner than the line
-    # between the lips.
-    gap = torch.maximum(torch.maximum(y - top, bottom - y) - 0.0052 * (0.35 + 0.65 * arch), beside)
+    # The opening: a dark gap with teeth behind the upper lip, at least as thick as the line between
+    # closed lips.
+    gap = torch.maximum(torch.maximum(y - top, bottom - y) - 0.0052 * (0.35 + 0.65 * arch), outside)
     gap_cover = inside(gap, pixel) * front
-    thin = stripe(y - line, 0.0052, pixel) * inside(beside - 0.012, 0.03) * front
+    thin = stripe(y - line, 0.0052, pixel) * inside(outside - 0.012, 0.03) * front
     lay(albedo, colour * 0.10 + 0.004, torch.maximum(gap_cover, thin) * 0.92)
     teeth = inside(
         torch.maximum(torch.maximum(y - top + 0.006, top - 0.055 - y), bottom - y + 0.004), soft
     )
     teeth = (
-        teeth * inside(beside + 0.10 * half, 0.03) * front * plane(pose["teeth"].clamp(0.0, 1.0))
+        teeth * inside(outside + 0.10 * half, 0.03) * front * plane(pose["teeth"].clamp(0.0, 1.0))
     )
     lay(albedo, _rgb(x, 0.68, 0.64, 0.57).expand(len(x), 3), teeth)
     ends = spot((q.abs() - 1.02) * 12.0, (y - line) * 60.0) * front
@@ -165,8 +174,8 @@ def _wrinkles(
 def _spots(
     albedo: Tensor, x: Tensor, xa: Tensor, y: Tensor, front: Tensor, t: Traits, pixel: float
 ) -> None:
-    own = plane(t["mole_x2"]) * 0.37
-    dots = smooth((noise(x * 0.52 + own, y * 0.52 + own) - 1.0) * 1.6)
+    offset = plane(t["mole_x2"]) * 0.37  # so that no two people have the same freckles
+    dots = smooth((noise(x * 0.52 + offset, y * 0.52 + offset) - 1.0) * 1.6)
     where = spot((xa - 0.22) * 3.0, (y + 0.18) * 4.5) * front
     tint(albedo, _rgb(x, 0.62, 0.46, 0.36), dots * where * plane(t["freckles"]) * 0.95)
     for k, least in ((1, 0.1), (2, 0.8), (3, 1.5)):
@@ -188,7 +197,7 @@ def _beard(
 ) -> None:
     mouth, half = plane(head.mouth_centre(t)), plane(head.mouth_half_width(t, pose))
     shape = plane(t["beard_shape"])
-    # Cheek line from the sideburn to the corner of the mouth, clean around the lips.
+    # A cheek line from the sideburns to the corners of the mouth; no hair on the lips.
     line = -0.40 - 0.16 * smooth((0.52 - xa) * 3.0) - 0.03 * shape.clamp(-1.0, 1.0)
     jaw = smooth((line - y) * 7.0) * smooth((z + 0.05) * 6.0)
     moustache = inside(

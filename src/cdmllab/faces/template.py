@@ -1,8 +1,8 @@
 """The mean head: a skull ellipsoid joined to a face, as a radius over directions.
 
-A direction is (s, v): s = sin(azimuth / 2) in [-1, 1], 0 in front and +-1 at the back, which spends
-more texels on the face than on the nape; v = sin(elevation) in [-1, 1]. Lengths are in half head
-heights: chin at y = -1, crown at +1.
+A direction is (s, v). s = sin(azimuth / 2) is in [-1, 1], 0 in front and +-1 at the back, which
+gives the face more texels than the nape; v = sin(elevation) is in [-1, 1]. The unit of length is
+half the height of a head: the chin is at y = -1, the crown at +1.
 """
 
 import functools
@@ -10,20 +10,21 @@ import functools
 import torch
 from torch import Tensor
 
-# Height, half width and depth in front of the axis, without nose, lips and eyes.
+# The face without nose, lips and eyes: half width, and depth in front of the axis, at some heights.
 _HEIGHT = (-1.08, -1.03, -0.97, -0.88, -0.76, -0.62, -0.45, -0.25, -0.05, 0.10, 0.22, 0.40, 0.60)
 _WIDTH = (0.13, 0.21, 0.275, 0.36, 0.445, 0.525, 0.590, 0.640, 0.662, 0.668, 0.665, 0.64, 0.56)
 _DEPTH = (0.60, 0.73, 0.80, 0.825, 0.80, 0.83, 0.84, 0.82, 0.80, 0.84, 0.865, 0.84, 0.72)
 
 
 def texture_size(size: int) -> tuple[int, int]:
-    """Rows (v) and columns (s) of the direction textures for an image `size`."""
+    """Rows (v) and columns (s) of the direction textures for images of `size` pixels."""
     return (64, 80) if size <= 48 else (112, 144)
 
 
 def grid(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Sines of elevation, shape (rows,), and azimuths in radians, shape (columns,), of the texels,
-    ends included.
+    """Sines of elevation, shape (rows,), and azimuths in radians, shape (columns,), of texels.
+
+    Both include their ends.
     """
     v = torch.linspace(-1.0, 1.0, rows, device=device)
     s = torch.linspace(-1.0, 1.0, columns, device=device)
@@ -31,6 +32,7 @@ def grid(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]
 
 
 def _profile(y: Tensor, values: tuple[float, ...]) -> Tensor:
+    """Interpolate a table over `_HEIGHT` linearly."""
     heights = torch.tensor(_HEIGHT, dtype=y.dtype)
     table = torch.tensor(values, dtype=y.dtype)
     place = torch.searchsorted(heights, y.contiguous()).clamp(1, len(values) - 1)
@@ -61,16 +63,18 @@ def mean_radius(rows: int, columns: int, device: torch.device) -> Tensor:
     a, b = (way * way).sum(0), (way * middle).sum(0)
     c = (middle * middle).sum() - 1.0
     skull = (b + (b * b - a * c).sqrt()) / a
+    # The face has no closed form: the last of many samples along a direction that is inside it.
     face = torch.full_like(skull, 0.3)
     for t in torch.linspace(0.3, 1.5, 241, dtype=torch.float64):
         face = torch.where(_inside_face(x * t, y * t, z * t), t, face)
+    # A smooth maximum joins the two without a crease.
     k = 24.0
     radius = torch.logaddexp(k * skull, k * face) / k
     return _soften(radius, columns).float().to(device)
 
 
 def _soften(radius: Tensor, columns: int) -> Tensor:
-    """Blur the seams between the parts, by about 0.03."""
+    """Blur the radius a little in both directions, to remove the steps of the sampled face."""
     sigma = 0.0125 * columns
     reach = int(3 * sigma) + 1
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=radius.dtype) / sigma) ** 2)

@@ -1,5 +1,6 @@
-"""The template protocol of the lab, in IJB's shape: every template holds 1 to 5 hard images of 1
-to 3 media.
+"""The lab's template protocol, in the form of IJB.
+
+Every template contains 1 to 5 hard images from 1 to 3 media.
 """
 
 from dataclasses import replace
@@ -15,14 +16,17 @@ from cdmllab.faces.nuisance import Nuisances
 from cdmllab.faces.protocol import LabProtocol, Template
 
 NAME, ABOUT = "ijb", "templates of 1 to 5 hard images, as in IJB"
-PEOPLE, EACH = 400, 3  # templates a person
+PEOPLE, EACH = 400, 3  # people, templates per person
 STRENGTH = 0.75
 IMPOSTORS = 60_000
-_FROM = 50_000  # above the people of the other protocols
+_FROM = 50_000  # the first person, counted from those of the other protocols
 
 
 def draw(size: int, seed: int, people: int) -> LabProtocol:
-    """The protocol over people numbered from `people`; see `cdmllab.faces.protocols.load`."""
+    """Draw the protocol; `people` is the first number of its part of the people.
+
+    See `cdmllab.faces.protocols.load`.
+    """
     templates = np.arange(PEOPLE * EACH)
     owner = templates // EACH + people + _FROM
     shape = hashing.uniform(
@@ -31,19 +35,19 @@ def draw(size: int, seed: int, people: int) -> LabProtocol:
     images = 1 + (shape[:, 0] * 5).astype(np.int64)
     media = np.minimum(1 + (shape[:, 1] * 3).astype(np.int64), images)
     template = np.repeat(templates, images)
-    place = np.arange(len(template)) - np.repeat(np.cumsum(images) - images, images)
-    medium = place % media[template]
+    frame = np.arange(len(template)) - np.repeat(np.cumsum(images) - images, images)
+    medium = frame % media[template]
 
     who = torch.from_numpy(owner[template])
     n = _frames(
-        seed, who, torch.from_numpy(template), torch.from_numpy(medium), torch.from_numpy(place)
+        seed, who, torch.from_numpy(template), torch.from_numpy(medium), torch.from_numpy(frame)
     )
     chosen = Template(template, medium, detector_score(n))
     return LabProtocol(NAME, size, identity.latents(seed, who), n, who.numpy(), _pair(seed), chosen)
 
 
 def detector_score(n: Nuisances) -> NDArray[np.float64]:
-    """A face detector's confidence in (0, 1]: lower for images that show less of a face."""
+    """Confidence of a face detector, in (0, 1]: lower for images that show less of the face."""
     hidden = sum(n.values[name] for name in ("mask", "occlusion", "blur", "low_resolution"))
     assert isinstance(hidden, Tensor)
     turned = n.values["yaw"].abs() / 90.0
@@ -51,22 +55,24 @@ def detector_score(n: Nuisances) -> NDArray[np.float64]:
     return score
 
 
-def _frames(seed: int, who: Tensor, template: Tensor, medium: Tensor, place: Tensor) -> Nuisances:
-    """Images of one medium share all but pose, expression and noise, which move a little from
-    frame to frame.
+def _frames(seed: int, who: Tensor, template: Tensor, medium: Tensor, frame: Tensor) -> Nuisances:
+    """Nuisances of frames: one medium shares all but pose, expression and pixel noise.
+
+    These change a little from frame to frame, as in a video.
     """
+    # An image index per medium, far above those of every other protocol.
     shared = template * 8 + medium + (1 << 33)
     n = nuisance.nuisances(seed, who, shared, strength=STRENGTH)
-    moved = hashing.uniform(hashing.key(seed, 0xF4A, who, shared, place), 3) - 0.5
+    moved = hashing.uniform(hashing.key(seed, 0xF4A, who, shared, frame), 3) - 0.5
     values = dict(n.values)
     for column, (name, reach) in enumerate((("yaw", 30.0), ("pitch", 15.0), ("expression", 0.3))):
         factor = nuisance.FACTORS[name]
         values[name] = (values[name] + reach * moved[:, column]).clamp(factor.low, factor.high)
-    return replace(n, values=values, keys=hashing.mix(n.keys + place))
+    return replace(n, values=values, keys=hashing.mix(n.keys + frame))
 
 
 def _pair(seed: int) -> Pairs:
-    """All genuine pairs of templates, and impostor pairs drawn at random, in one fold."""
+    """All genuine pairs of templates, and `IMPOSTORS` random impostor pairs, in one fold."""
     rng = np.random.default_rng((seed, 0x1B))
     start = np.arange(PEOPLE)[:, None] * EACH
     i, j = np.triu_indices(EACH, k=1)

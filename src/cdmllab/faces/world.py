@@ -14,26 +14,26 @@ from cdmllab.faces import hashing, identity, nuisance
 from cdmllab.faces.cache import CachedWorld, fill
 from cdmllab.faces.render import SIZES, render_latents
 
-# Identities from here on are kept for protocols, so that none of them is ever trained on.
+# The first identity that is reserved for protocols, so that nobody tested is ever trained on.
 RESERVED = 1_000_000
 
 
 class FaceWorld:
-    """Images of `num_identities` people, rendered when they are read.
+    """A training set of rendered people, whose images are rendered when they are read.
 
-    It has the shape of every training set (`cdmllab.data.sets.TrainingSet`): ``labels``,
-    ``num_identities``, ``len`` and ``read(rows)``. Row r is image r mod `images_per_identity` of
-    identity r div `images_per_identity`.
+    It has the interface of `cdmllab.data.sets.TrainingSet`: ``labels``, ``num_identities``, ``len``
+    and ``read(rows)``. Row r is image ``r % images_per_identity`` of identity
+    ``r // images_per_identity``.
 
     Parameters
     ----------
-    num_identities, images_per_identity : how many people, how many images of each
+    num_identities, images_per_identity : the number of people, and of images per person
     size : width and height in pixels, in [32, 224]
-    strength : how far the nuisances reach, in [0, 1]
-    label_noise : share of images that carry the label of somebody else, in [0, 1]
-    seed : another seed, other people
-    first : number of the first identity; worlds whose ranges do not meet share nobody
-    without : nuisance factors that are switched off, see `cdmllab.faces.FACTORS`
+    strength : scale of the nuisances, in [0, 1]
+    label_noise : share of images with the label of somebody else, in [0, 1]
+    seed : different seeds give different people
+    first : number of the first identity; worlds with disjoint ranges share nobody
+    without : nuisance factors that are set to 0, see `cdmllab.faces.FACTORS`
     device : where to render
 
     Raises
@@ -63,18 +63,19 @@ class FaceWorld:
         device: str | torch.device = "cpu",
     ) -> None:
         nuisance.check_factors(dict.fromkeys(without))
-        whole = {
+        integers = {
             "num_identities": num_identities,
             "images_per_identity": images_per_identity,
             "size": size,
             "seed": seed,
+            "first": first,
         }
-        for name, value in (whole | {"first": first}).items():
+        for name, value in integers.items():
             if not isinstance(value, int) or isinstance(value, bool):
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
         if num_identities < 2 or images_per_identity < 1:
             raise ValueError(
-                "a world needs 2 identities or more with 1 image or more each, "
+                "a world needs at least 2 identities with at least 1 image each, "
                 f"got {num_identities} x {images_per_identity}"
             )
         if not SIZES[0] <= size <= SIZES[1]:
@@ -84,9 +85,8 @@ class FaceWorld:
                 raise ValueError(f"{name} must lie in [0, 1], got {share}")
         if not 0 <= first <= first + num_identities <= RESERVED:
             raise ValueError(
-                f"identities {first:,} to {first + num_identities - 1:,} leave the range 0 to "
-                f"{RESERVED - 1:,}; "
-                "those above are kept for protocols"
+                f"identities {first:,} to {first + num_identities - 1:,} are not all in the range "
+                f"0 to {RESERVED - 1:,}; those above are reserved for protocols"
             )
         self.num_identities, self.images_per_identity = num_identities, images_per_identity
         self.size, self.strength, self.label_noise = size, float(strength), float(label_noise)
@@ -100,14 +100,13 @@ class FaceWorld:
         noise = f", {self.label_noise:.0%} wrong labels" if self.label_noise else ""
         noise += f", without {' and '.join(self.without)}" if self.without else ""
         return (
-            f"FaceWorld({len(self):,} images of {self.num_identities:,} identities, {self.size} "
-            f"px, "
-            f"strength {self.strength:g}{noise}, seed {self.seed})"
+            f"FaceWorld({len(self):,} images of {self.num_identities:,} identities, "
+            f"{self.size} px, strength {self.strength:g}{noise}, seed {self.seed})"
         )
 
     @property
     def parameters(self) -> dict[str, int | float | list[str]]:
-        """What the pixels and labels follow from."""
+        """Everything that determines the pixels and labels."""
         names = (
             "num_identities",
             "images_per_identity",
@@ -117,33 +116,34 @@ class FaceWorld:
             "seed",
             "first",
         )
-        found = {name: getattr(self, name) for name in names}
-        # Only where it says something: caches and run records that are older than this option stay
-        # valid.
-        return found | ({"without": list(self.without)} if self.without else {})
+        values = {name: getattr(self, name) for name in names}
+        # Only if not empty: caches and run records from before this option existed stay valid.
+        return values | ({"without": list(self.without)} if self.without else {})
 
     @functools.cached_property
     def true_labels(self) -> NDArray[np.int64]:
-        """Who is shown, counted from 0; shape (n,)."""
+        """The person in each image, counted from 0; shape (n,)."""
         return np.repeat(np.arange(self.num_identities), self.images_per_identity)
 
     @functools.cached_property
     def labels(self) -> NDArray[np.int64]:
-        """Who is said to be shown: `true_labels` but for the wrong ones; shape (n,)."""
+        """The label of each image, equal to `true_labels` except for label noise; shape (n,)."""
         who, index = self._counters(np.arange(len(self)))
         draws = hashing.uniform(hashing.key(self.seed, 0x1AB, who, index), 2).numpy()
+        # One draw decides whether a label is wrong and another which it is. More label noise thus
+        # keeps the labels that are already wrong.
         step = 1 + (draws[:, 1] * (self.num_identities - 1)).astype(np.int64)
         wrong = (self.true_labels + step) % self.num_identities
         return np.where(draws[:, 0] < self.label_noise, wrong, self.true_labels)
 
     @property
     def mislabelled(self) -> NDArray[np.bool_]:
-        """Which images carry a wrong label; shape (n,)."""
+        """Which images have a wrong label; shape (n,)."""
         different: NDArray[np.bool_] = self.labels != self.true_labels
         return different
 
     def nuisances(self, rows: ArrayLike) -> nuisance.Nuisances:
-        """What was added to the faces of some rows."""
+        """The nuisances of some rows."""
         who, index = self._counters(rows)
         off = dict.fromkeys(self.without, 0.0)
         return nuisance.nuisances(
@@ -166,20 +166,21 @@ class FaceWorld:
         progress: Callable[[int, int], None] | None = None,
         patience_s: float = 0.0,
     ) -> CachedWorld["FaceWorld"]:
-        """Render every image once into a memory map, and read it from there; goes on where it was
-        stopped.
+        """Render all images once into a memory map, and read them from there.
+
+        A stopped rendering is resumed.
 
         Parameters
         ----------
-        folder : of the cache; made if need be
-        workers : processes that render; None takes one a core, a world on a GPU always has one
-        progress : called with the images done and all of them
-        patience_s : how long to wait for another process that fills this cache, in seconds
+        folder : of the cache; created if it does not exist
+        workers : processes that render; None uses one per core. A world on a GPU always uses one
+        progress : called with the number of images done and the number of all images
+        patience_s : how long to wait for another process that is filling this cache, in seconds
 
         Raises
         ------
-        CdmlLabError : too little space on the disk (told before any work), the folder is the cache
-            of another world, or another process still fills it
+        CdmlLabError : the disk has too little space (checked before any work), the folder is the
+            cache of another world, or another process is still filling it
         """
         return fill(
             self,

@@ -162,7 +162,7 @@ def carry_out(
                     data,
                     page=one.about.page,
                     patience=patience,
-                    tell=_indented(tell),
+                    report=_indented(tell),
                     progress=progress,
                 )
                 tell(

@@ -112,7 +112,7 @@ def _images(source: TrainingSet) -> tuple[str, int]:
 def _stored_sizes(source: TrainingSet) -> NDArray[np.int64]:
     """The size of each stored image in bytes; in a pack including its frame."""
     if isinstance(source, Subset):
-        return _stored_sizes(source.whole)[source.rows]
+        return _stored_sizes(source.parent)[source.rows]
     if isinstance(source, Pack):
         sizes: NDArray[np.int64] = np.diff(np.append(source.file.offsets, source.file.size))
         return sizes[source.records]
@@ -123,7 +123,7 @@ def _stored_sizes(source: TrainingSet) -> NDArray[np.int64]:
 def _add(digest: Any, source: TrainingSet, rows: NDArray[np.int64]) -> None:
     """Hash the stored bytes of some images; a pack's JPEGs are not decoded."""
     if isinstance(source, Subset):
-        _add(digest, source.whole, source.rows[rows])
+        _add(digest, source.parent, source.rows[rows])
     elif isinstance(source, Pack):
         for row in rows.tolist():
             digest.update(source.image(row))

@@ -7,5 +7,5 @@ from tests.data.fetching.mirror_server import Mirror, serving
 @pytest.fixture
 def mirror() -> Iterator[Mirror]:
     """A mirror on the loopback interface."""
-    with serving() as found:
-        yield found
+    with serving() as server:
+        yield server

@@ -1,4 +1,4 @@
-"""A mirror on the loopback interface that serves files, and misbehaves as it is asked to."""
+"""A mirror on the loopback interface that serves files, with faults on request."""
 
 import hashlib
 import threading
@@ -16,14 +16,13 @@ PAGE = (
 
 
 class Mirror:
-    """Files by path, and for each a list of faults: one for each request, the last of them for all
-    that follow.
+    """Files by path, each with a list of faults: one per request, the last for all further ones.
 
     A fault is a name, or a name with a number: ``("cut", 100)`` closes after 100 bytes,
-    ``("trickle", 0.1)`` sends a byte every so many seconds, ``("longer", 10)`` and
-    ``("shorter", 10)`` lie about the size, ``("status", 503)`` answers with it; ``page``,
-    ``stall``, ``redirect``, ``loop``, ``gone``, ``changes`` (and with a number is cut),
-    ``no range``, ``wrong range``, ``wrong byte`` and ``zeros`` speak for themselves.
+    ``("trickle", 0.1)`` waits that many seconds between bytes, ``("longer", 10)`` and
+    ``("shorter", 10)`` lie about the size, ``("status", 503)`` answers with that status.
+    The others are ``page``, ``stall``, ``redirect``, ``loop``, ``gone``, ``no range``,
+    ``wrong range``, ``wrong byte``, ``zeros``, and ``changes``, with a number: then closes early.
     """
 
     def __init__(self) -> None:
@@ -110,9 +109,9 @@ class Mirror:
             return
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         headers = {"ETag": tag, "Accept-Ranges": "bytes", "X-Repo-Commit": "0" * 40}
-        start, asked = 0, request.headers.get("Range", "")
-        if asked and name != "no range" and request.headers.get("If-Range", tag) == tag:
-            start = int(asked.removeprefix("bytes=").split("-")[0])
+        start, requested = 0, request.headers.get("Range", "")
+        if requested and name != "no range" and request.headers.get("If-Range", tag) == tag:
+            start = int(requested.removeprefix("bytes=").split("-")[0])
             if start >= len(content):
                 self._short(request, 416, {"Content-Range": f"bytes */{len(content)}"})
                 return

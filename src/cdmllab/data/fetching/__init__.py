@@ -1,4 +1,4 @@
-"""Downloads that survive whatever a network does, checked against the registry of data sets."""
+"""Resumable downloads from several mirrors, checked against the registry of data sets."""
 
 from cdmllab.data.fetching.files import Fetched, fetch, free_bytes, missing_bytes
 from cdmllab.data.fetching.http import PATIENT, Patience, Progress

@@ -1,5 +1,6 @@
-"""A file from the first mirror that gives it: locked, resumed, checked, and named only when it is
-whole.
+"""Download a file from the first mirror that has it: locked, resumed and checked.
+
+A file gets its final name only when it is complete and correct.
 """
 
 import json
@@ -18,16 +19,16 @@ from cdmllab.data.fetching.http import PATIENT, MirrorError, Patience, Progress
 from cdmllab.data.registry import Mirror, RemoteFile
 from cdmllab.errors import CdmlLabError, DataError
 
-SPARE_BYTES = 64 << 20  # that a download leaves on the disk
+SPARE_BYTES = 64 << 20  # left free on the disk by a download
 
 
 class Fetched(NamedTuple):
-    """A file that is there."""
+    """A downloaded file."""
 
     path: Path
     sha256: str
-    mirror: str  # where it came from; empty for one that was there
-    was_there: bool
+    mirror: str  # where it came from; empty if unknown, because it existed already
+    was_there: bool  # nothing was downloaded
 
 
 def fetch(
@@ -36,56 +37,58 @@ def fetch(
     *,
     page: str = "",
     patience: Patience = PATIENT,
-    tell: Callable[[str], None] | None = None,
+    report: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> Fetched:
-    """Have a file below `folder`, from the first of its mirrors that gives the right one.
+    """Download a file below `folder`, from the first of its mirrors that has the right one.
 
-    A file that is there is checked once and then known by its receipt, a hidden file next to it. A
-    half-finished one is ``<name>.part``, and the same call goes on with it. A whole one with the
-    wrong hash is kept aside as ``<name>.wrong-<hash>``.
+    An existing file is checked once and then recognised by its receipt, a hidden file next to it.
+    An unfinished one is ``<name>.part``, and the same call resumes it. A complete one with the
+    wrong hash is renamed to ``<name>.wrong-<hash>``.
 
     Parameters
     ----------
-    file : as the registry has it
+    file : its entry in the registry
     folder : the data folder
-    page : where a person can get the file, for when no mirror gives it
-    tell : called with a line now and then
-    progress : called with the bytes there and all of them
+    page : where to get the file manually, for the message that no mirror has it
+    patience : when to give up on a mirror
+    report : called with a line for each mirror that is tried, and for each failure
+    progress : called with the bytes received and the expected size
 
     Raises
     ------
-    DataError : no mirror gives it, each with its reason; or what is there is another file
-    CdmlLabError : another process fetches it, or there is too little space, said before the first
-        byte
+    DataError : no mirror has it (the message gives the reason for each), or the existing file is
+        another one
+    CdmlLabError : another process is downloading it, or the disk has too little space (checked
+        before the download)
     """
-    target, say = folder / file.path, tell or (lambda _: None)
+    target, log = folder / file.path, report or (lambda _: None)
     with claimed(target):
         if target.exists():
-            return _there(file, target)
+            return _existing(file, target)
         part = target.with_name(f"{target.name}.part")
-        _room(file, target, part)
-        refused: list[str] = []
+        _check_room(file, target, part)
+        failures: list[str] = []
         for mirror in file.mirrors:
-            say(f"{target.name}: asking {mirror}")
+            log(f"{target.name}: trying {mirror}")
             try:
-                digest = _from(mirror, file, part, patience, progress)
+                digest = _from_mirror(mirror, file, part, patience, progress)
             except MirrorError as error:
-                refused.append(f"{mirror}: {error}")
-                say(f"{target.name}: {refused[-1]}")
+                failures.append(f"{mirror}: {error}")
+                log(f"{target.name}: {failures[-1]}")
                 continue
             part.replace(target)
             sync(target.parent)
-            _tidy(part)
+            _remove_leftovers(part)
             _write_receipt(target, digest, str(mirror))
             return Fetched(target, digest, str(mirror), False)
-    tried = "; ".join(refused) or "no mirror is known"
-    by_hand = f" By hand it can be had at {page}: put it there as {target}" if page else ""
-    raise DataError(f"{target.name} could not be fetched ({tried}).{by_hand}")
+    reasons = "; ".join(failures) or "no mirror is known"
+    manually = f" Get it manually from {page} and save it as {target}" if page else ""
+    raise DataError(f"{target.name} could not be fetched ({reasons}).{manually}")
 
 
 def missing_bytes(file: RemoteFile, folder: Path) -> int:
-    """How many bytes of a file are still to fetch, as far as its size is known."""
+    """The number of bytes still to download; 0 if the size is unknown."""
     target = folder / file.path
     if target.exists():
         return 0
@@ -96,17 +99,18 @@ def missing_bytes(file: RemoteFile, folder: Path) -> int:
 
 
 def free_bytes(folder: Path) -> int:
-    """Of the disk on which a folder is, or will be."""
+    """Free space on the disk of a folder, which need not exist yet."""
     place = folder.resolve()
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
 
 
-def _from(
+def _from_mirror(
     mirror: Mirror, file: RemoteFile, part: Path, patience: Patience, progress: Progress | None
 ) -> str:
-    """The whole file in `part`, checked; its SHA-256."""
+    """Download the complete file to `part`, check it, and return its SHA-256."""
+    # With a known hash a part from another mirror may be resumed, since a wrong mixture is noticed.
     known = file.sha256 is not None
     for again in (False, True):
         mixed = part.exists() and known
@@ -123,63 +127,64 @@ def _from(
         except MirrorError:
             if again or not mixed:
                 raise
-            _tidy(part)  # the beginning came from elsewhere: once more, all of it from here
+            # The beginning may have come from elsewhere: download all of it from this mirror.
+            _remove_leftovers(part)
     raise AssertionError("one of the two rounds returns or raises")
 
 
 def _checked(file: RemoteFile, path: Path) -> str:
-    """Compare a whole file with what is known of it; one that is another is kept aside."""
+    """Compare a complete file with its entry, and return its SHA-256; rename it if it is wrong."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(sniff.HEAD_BYTES)
     digest = sha256(path)
     wrong = ""
-    if size == 0 or sniff.what(head).startswith(("an HTML page", "nothing but zeros")):
-        wrong = f"it gave {sniff.what(head) or 'an empty file'}"
+    if size == 0 or sniff.guess(head).startswith(("an HTML page", "nothing but zeros")):
+        wrong = f"it sent {sniff.guess(head) or 'an empty file'}"
     elif file.bytes is not None and size != file.bytes:
-        wrong = f"it gave {size:,} bytes, {file.bytes:,} are expected"
+        wrong = f"it sent {size:,} bytes, expected {file.bytes:,}"
     elif file.sha256 is not None and digest != file.sha256:
-        wrong = f"its SHA-256 is {digest}, {file.sha256} is expected"
+        wrong = f"its SHA-256 is {digest}, expected {file.sha256}"
     if not wrong:
         sync(path)
         return digest
     aside = path.with_name(f"{path.name.removesuffix('.part')}.wrong-{digest[:8]}")
     path.replace(aside)
-    _tidy(path)
-    raise MirrorError(f"{wrong}; kept aside as {aside.name}")
+    _remove_leftovers(path)
+    raise MirrorError(f"{wrong}; renamed to {aside.name}")
 
 
-def _there(file: RemoteFile, target: Path) -> Fetched:
-    """A file that is there already: by its receipt, or checked now."""
-    about = target.stat()
+def _existing(file: RemoteFile, target: Path) -> Fetched:
+    """An existing file, recognised by its receipt or else checked."""
+    status = target.stat()
     kept: dict[str, object] = {}
     with suppress(DataError):
         kept = read_record(_receipt(target))
     digest = kept.get("sha256")
     if (
-        kept.get("bytes") == about.st_size
-        and kept.get("mtime_ns") == about.st_mtime_ns
+        kept.get("bytes") == status.st_size
+        and kept.get("mtime_ns") == status.st_mtime_ns
         and isinstance(digest, str)
     ):
         return Fetched(target, digest, str(kept.get("mirror", "")), True)
-    if file.bytes is not None and about.st_size != file.bytes:
+    if file.bytes is not None and status.st_size != file.bytes:
         raise DataError(
-            f"{target} has {about.st_size:,} bytes, {file.bytes:,} are expected: move it away"
+            f"{target} has {status.st_size:,} bytes, expected {file.bytes:,}: move it away"
         )
     digest = sha256(target)
     if file.sha256 is not None and digest != file.sha256:
-        raise DataError(f"{target} has SHA-256 {digest}, {file.sha256} is expected: move it away")
+        raise DataError(f"{target} has SHA-256 {digest}, expected {file.sha256}: move it away")
     _write_receipt(target, digest, "")
     return Fetched(target, digest, "", True)
 
 
-def _room(file: RemoteFile, target: Path, part: Path) -> None:
-    wanted = file.size - (part.stat().st_size if part.exists() else 0)
+def _check_room(file: RemoteFile, target: Path, part: Path) -> None:
+    needed = file.size - (part.stat().st_size if part.exists() else 0)
     free = free_bytes(target.parent)
-    if wanted > 0 and free < wanted + SPARE_BYTES:
+    if needed > 0 and free < needed + SPARE_BYTES:
         raise CdmlLabError(
-            f"{target} needs {wanted:,} bytes more, and its disk has {free:,} free: nothing was "
-            f"fetched"
+            f"{target} needs {needed:,} bytes more, but its disk has only {free:,} free: nothing "
+            f"was downloaded"
         )
 
 
@@ -188,10 +193,10 @@ def _receipt(target: Path) -> Path:
 
 
 def _write_receipt(target: Path, digest: str, mirror: str) -> None:
-    about = target.stat()
+    status = target.stat()
     facts = {
-        "bytes": about.st_size,
-        "mtime_ns": about.st_mtime_ns,
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns,
         "sha256": digest,
         "mirror": mirror,
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -199,8 +204,8 @@ def _write_receipt(target: Path, digest: str, mirror: str) -> None:
     write_text(_receipt(target), json.dumps(facts, indent=1) + "\n")
 
 
-def _tidy(part: Path) -> None:
-    """What belongs to a download that has ended."""
+def _remove_leftovers(part: Path) -> None:
+    """Remove the files of a download that has ended."""
     part.unlink(missing_ok=True)
     part.with_name(f"{part.name}.json").unlink(missing_ok=True)
     shutil.rmtree(part.with_name(f"{part.name}.hub"), ignore_errors=True)

@@ -1,8 +1,7 @@
-"""Homes that have a client of their own: the Hugging Face hub and Google Drive; both clients are
-optional.
+"""Mirrors by kind: plain addresses, the Hugging Face hub and Google Drive.
 
-They belong to the extra ``fetch``. They are imported when a mirror needs them, and where one is
-missing the mirror is passed over with a sentence that names it.
+The clients of the hub and of Drive are optional, in the extra ``fetch``. Each is imported when a
+mirror needs it; if it is not installed, the mirror is skipped with a message that names it.
 """
 
 import os
@@ -15,7 +14,7 @@ from cdmllab.data.registry import Mirror
 from cdmllab.errors import cause
 
 EXTRA = "pip install 'cdmllab[fetch]' brings it"
-DRIVE = "CDMLLAB_GOOGLE_DRIVE"  # another address of Google Drive, for those who reach it by a proxy
+DRIVE = "CDMLLAB_GOOGLE_DRIVE"  # names another address of Google Drive, such as a proxy
 
 
 def get(
@@ -27,12 +26,12 @@ def get(
     patience: Patience = PATIENT,
     progress: Progress | None = None,
 ) -> None:
-    """Bring `part` to the whole of a file of a mirror; see `cdmllab.data.fetching.http.download`.
+    """Complete `part` from a mirror; see `cdmllab.data.fetching.http.download`.
 
     Raises
     ------
-    MirrorError : the mirror does not give it, or its client is not installed
-    OSError : the disk is full, or cannot be written
+    MirrorError : the mirror does not have the file, or its client is not installed
+    OSError : the disk is full or cannot be written
     """
     if mirror.url is not None:
         options: dict[str, Any] = {"expected": expected, "any_origin": any_origin}
@@ -43,9 +42,7 @@ def get(
 
 
 def _hub(mirror: Mirror, part: Path) -> None:
-    """The hub's client keeps its own half-finished files, in a folder next to `part`, and resumes
-    them.
-    """
+    """Download with the hub's client, which resumes its own unfinished files next to `part`."""
     try:
         import huggingface_hub
     except ImportError:
@@ -53,7 +50,7 @@ def _hub(mirror: Mirror, part: Path) -> None:
     assert mirror.huggingface is not None and mirror.path is not None  # noqa: PT018
     folder = part.with_name(f"{part.name}.hub")
     try:
-        got = huggingface_hub.hf_hub_download(
+        path = huggingface_hub.hf_hub_download(
             mirror.huggingface,
             mirror.path,
             repo_type="dataset",
@@ -61,9 +58,10 @@ def _hub(mirror: Mirror, part: Path) -> None:
             endpoint=os.environ.get("HF_ENDPOINT"),
             library_name="cdmllab",
         )
-        Path(got).replace(part)
+        Path(path).replace(part)
     except OSError as error:
-        if error.errno is not None:  # of the disk; the client's own errors have no number
+        # Errors of the disk have a number, those of the client do not.
+        if error.errno is not None:
             raise
         raise MirrorError(cause(error, 200)) from error
     except Exception as error:
@@ -71,9 +69,7 @@ def _hub(mirror: Mirror, part: Path) -> None:
 
 
 def _drive(mirror: Mirror, part: Path, patience: Patience, progress: Progress | None) -> None:
-    """gdown finds the way past Drive's page of confirmation, and resumes its own half-finished
-    file.
-    """
+    """Download with gdown, which passes Drive's confirmation page and resumes unfinished files."""
     try:
         import gdown
     except ImportError:
@@ -91,13 +87,13 @@ def _drive(mirror: Mirror, part: Path, patience: Patience, progress: Progress | 
             progress=progress,
         )
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None and not _of_network(error):
+        if isinstance(error, OSError) and error.errno is not None and not _is_network_error(error):
             raise
         raise MirrorError(cause(error, 200)) from error
 
 
-def _of_network(error: OSError) -> bool:
-    """Whether an error is of the connection: those of the package requests are OSErrors too."""
+def _is_network_error(error: OSError) -> bool:
+    """Whether an error is one of the network; those of the package requests are OSErrors too."""
     requests = sys.modules.get("requests")
     return isinstance(error, ConnectionError) or (
         requests is not None and isinstance(error, requests.RequestException)

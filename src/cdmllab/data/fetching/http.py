@@ -1,9 +1,8 @@
-"""One address to one ``.part`` file: resumed where it was cut, begun anew where the file has
-changed.
+"""Download an address to a ``.part`` file: resumed after a failure, restarted if the file changed.
 
-A resumed request carries ``Range`` and, where the server gave a validator, ``If-Range`` (RFC 9110,
-sections 13.1.5 and 14.2): a file that was changed since arrives whole, and the old bytes are
-dropped.
+A resumed request has a ``Range`` header and, if the server sent a validator, ``If-Range`` (RFC
+9110, sections 13.1.5 and 14.2, https://www.rfc-editor.org/rfc/rfc9110): if the file has changed
+since, the server sends all of it, and the old bytes are dropped.
 """
 
 import http.client
@@ -23,31 +22,23 @@ from cdmllab.data import sniff
 from cdmllab.errors import DataError, cause, plain
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes there and all of them; None where the server does not say how many."""
+"""Called with the bytes received and the size of the file; None if the server does not send it."""
 
 _CHUNK = 1 << 18
-_AGAIN = (
-    408,
-    425,
-    429,
-    500,
-    502,
-    503,
-    504,
-)  # statuses after which the same question may be answered
+_RETRIED = (408, 425, 429, 500, 502, 503, 504)  # statuses after which a retry may succeed
 _LONGEST_PAUSE_S = 60.0
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a mirror is given.
+    """When to retry a mirror and when to give up on it.
 
     Attributes
     ----------
-    stall_s : seconds within which at least `least_bytes` have to arrive
+    stall_s : seconds within which at least `least_bytes` must arrive
     least_bytes : see `stall_s`
-    attempts : how many in a row may end with fewer than `least_bytes` new ones
-    pause_s : before the second attempt; doubled before each further one
+    attempts : give up after so many in a row with fewer than `least_bytes` new bytes
+    pause_s : seconds before the second attempt; doubled before each further one
     """
 
     stall_s: float = 60.0
@@ -60,15 +51,15 @@ PATIENT = Patience()
 
 
 class MirrorError(DataError):
-    """A mirror that does not have what is wanted; the next one may."""
+    """A mirror does not have the right file; another one may have it."""
 
 
 class _CutError(Exception):
-    """The connection failed on the way; the same mirror may go on."""
+    """The connection failed; the same mirror can be retried."""
 
 
 class _ChangedError(_CutError):
-    """What was there so far is not the beginning of what the mirror has now."""
+    """The file changed: the bytes received so far are not the beginning of the mirror's file."""
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -91,20 +82,23 @@ def download(
     patience: Patience = PATIENT,
     progress: Progress | None = None,
 ) -> None:
-    """Bring `part` to the whole of what an address has.
+    """Complete `part` from an address.
 
     Parameters
     ----------
-    part : may hold a beginning; what else is known of it is in ``<part>.json`` next to it
-    expected : bytes it has to have
-    any_origin : go on also from a beginning that another address gave; for files whose hash is
-        checked
+    part : may contain the beginning of the file, described in ``<part>.json`` next to it
+    expected : size of the file in bytes, if known
+    any_origin : also resume from a beginning that came from another address; only for files whose
+        hash is checked
+    patience, progress : as for `cdmllab.data.fetching.fetch`
 
     Raises
     ------
-    MirrorError : the mirror does not have the file, has another one, or does not get to its end
-    OSError : the disk is full, or cannot be written
+    MirrorError : the mirror does not have the file, has another one, or does not send all of it
+    OSError : the disk is full or cannot be written
     """
+    # Attempts that bring new bytes do not count, so a slow mirror may fail any number of times.
+    # Changes of the file are limited separately, or one that keeps changing would loop forever.
     fruitless, changes = 0, 0
     while True:
         before = _size(part)
@@ -145,36 +139,35 @@ def _once(
     try:
         with opener.open(
             urllib.request.Request(url, headers=headers), timeout=patience.stall_s
-        ) as answer:
-            start, total = _range(answer, have)
-            now = _validator(answer.headers)
+        ) as response:
+            start, total = _range(response, have)
+            now = _validator(response.headers)
             if start and (
                 (validator and now and now != validator) or known.get("total") not in (None, total)
             ):
-                _forget(part, note)
-                raise _ChangedError("the file was changed in mid-download")
-            _refuse_page(answer.headers.get_content_type(), part.name)
+                _discard(part, note)
+                raise _ChangedError("the file changed during the download")
+            _refuse_page(response.headers.get_content_type(), part.name)
             if expected is not None and total is not None and total != expected:
-                raise MirrorError(f"it offers {total:,} bytes, {expected:,} are expected")
+                raise MirrorError(f"it offers {total:,} bytes, expected {expected:,}")
             if start == 0:
-                _forget(
-                    part, note
-                )  # in this order: a kill in between leaves a file that is begun anew
+                # Before the note is written: after a kill in between, the download starts again.
+                _discard(part, note)
             write_text(note, json.dumps({"url": url, "validator": now, "total": total}))
-            _take(answer, part, start, total, expected, patience, progress)
+            _receive(response, part, start, total, expected, patience, progress)
     except urllib.error.HTTPError as error:
-        _answered(error, part, note, have)
+        _handle_status(error, part, note, have)
     except (
         TimeoutError,
         ConnectionError,
         http.client.HTTPException,
         urllib.error.URLError,
     ) as error:
-        raise _CutError(_why(error, patience)) from error
+        raise _CutError(_reason(error, patience)) from error
 
 
-def _take(
-    answer: Any,
+def _receive(
+    response: Any,
     part: Path,
     start: int,
     total: int | None,
@@ -182,15 +175,16 @@ def _take(
     patience: Patience,
     progress: Progress | None,
 ) -> None:
-    """Append what arrives, and see that it arrives, is no web page, and ends where it should."""
+    """Append the body to `part`; reject web pages, stalls, and bodies of the wrong length."""
     done, most = start, expected if expected is not None else total
+    # A timeout of the socket does not notice a server that sends a byte now and then.
     since, then = time.monotonic(), done
     with part.open("ab") as file:
-        while block := answer.read1(_CHUNK):
-            if done == 0 and sniff.what(block).startswith("an HTML page"):
-                raise MirrorError("it answers with an HTML page in place of the file")
+        while block := response.read1(_CHUNK):
+            if done == 0 and sniff.guess(block).startswith("an HTML page"):
+                raise MirrorError("it answers with an HTML page instead of the file")
             if most is not None and done + len(block) > most:
-                raise MirrorError(f"it sends more than the {most:,} bytes that are expected")
+                raise MirrorError(f"it sends more than the expected {most:,} bytes")
             file.write(block)
             file.flush()
             done += len(block)
@@ -201,45 +195,45 @@ def _take(
                     raise _CutError(f"it sent {done - then:,} bytes in {patience.stall_s:g} s")
                 since, then = time.monotonic(), done
     if total is not None and done < total:
-        raise _CutError(f"it was cut after {done:,} of {total:,} bytes")
+        raise _CutError(f"the connection closed after {done:,} of {total:,} bytes")
     if expected is not None and done < expected:
-        raise MirrorError(f"it ends after {done:,} bytes, {expected:,} are expected")
+        raise MirrorError(f"it ends after {done:,} bytes, expected {expected:,}")
 
 
-def _range(answer: Any, have: int) -> tuple[int, int | None]:
-    """Where in the file an answer begins, and how long the whole is."""
-    length = answer.headers.get("Content-Length", "")
-    if answer.status != 206:
+def _range(response: Any, have: int) -> tuple[int, int | None]:
+    """The position in the file at which a response begins, and the size of the file if known."""
+    length = response.headers.get("Content-Length", "")
+    if response.status != 206:
         return 0, int(length) if length.isdigit() else None
-    said = answer.headers.get("Content-Range", "")
-    unit, _, rest = said.partition(" ")
+    content_range = response.headers.get("Content-Range", "")
+    unit, _, rest = content_range.partition(" ")
     place, _, total = rest.partition("/")
     if unit != "bytes" or place.split("-")[0] != str(have):
         raise MirrorError(
             f"asked for the bytes from {have:,} on, it answers "
-            f"{plain(said or 'without a range', 60)}"
+            f"{plain(content_range or 'without a range', 60)}"
         )
     return have, int(total) if total.isdigit() else None
 
 
-def _answered(error: urllib.error.HTTPError, part: Path, note: Path, have: int) -> None:
-    """What an error status means; returns where the part is whole already."""
+def _handle_status(error: urllib.error.HTTPError, part: Path, note: Path, have: int) -> None:
+    """Raise the error that a status means; return if the part turns out to be complete."""
     with error:
-        said = f"it answers {error.code} {plain(error.reason, 60)}"
-        if error.code == 416:
+        message = f"it answers {error.code} {plain(error.reason, 60)}"
+        if error.code == 416:  # no bytes after the part: it is complete, or the file is shorter
             if error.headers.get("Content-Range", "") == f"bytes */{have}":
                 return
-            _forget(part, note)
-            raise _ChangedError("the file is now shorter than what was there of it")
-        if error.code in _AGAIN:
+            _discard(part, note)
+            raise _ChangedError("the file is now shorter than the part received before")
+        if error.code in _RETRIED:
             wait = error.headers.get("Retry-After", "")
             if wait.isdigit():
                 time.sleep(min(float(wait), _LONGEST_PAUSE_S))
-            raise _CutError(said) from error
-        raise MirrorError(said) from error
+            raise _CutError(message) from error
+        raise MirrorError(message) from error
 
 
-def _why(error: Exception, patience: Patience) -> str:
+def _reason(error: Exception, patience: Patience) -> str:
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, TimeoutError):
         return f"nothing arrived for {patience.stall_s:g} s"
@@ -255,18 +249,18 @@ def _why(error: Exception, patience: Patience) -> str:
 
 def _refuse_page(kind: str, name: str) -> None:
     if kind == "text/html" and not name.endswith((".html.part", ".htm.part")):
-        raise MirrorError("it answers with an HTML page in place of the file")
+        raise MirrorError("it answers with an HTML page instead of the file")
 
 
 def _validator(headers: Any) -> str | None:
-    """A strong entity tag, or else the date of the last change."""
+    """A strong entity tag, or else the date of the last change; weak tags allow other bytes."""
     tag = headers.get("ETag", "")
     if tag and not tag.startswith("W/"):
         return str(tag)
     return headers.get("Last-Modified") or None
 
 
-def _forget(part: Path, note: Path) -> None:
+def _discard(part: Path, note: Path) -> None:
     part.open("wb").close()
     note.unlink(missing_ok=True)
 
@@ -278,6 +272,6 @@ def _size(path: Path) -> int:
 
 
 def _read(note: Path) -> dict[str, Any]:
-    with suppress(DataError):  # missing, or half of it lost with the machine's power: begun anew
+    with suppress(DataError):  # missing, or damaged by a power cut: the download starts again
         return read_record(note)
     return {}

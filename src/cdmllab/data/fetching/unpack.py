@@ -1,6 +1,4 @@
-"""What was fetched, made ready to be read: archives unpacked, worlds of the face lab rendered,
-counts compared.
-"""
+"""Prepare downloaded files for reading: unpack archives and check counts."""
 
 import shutil
 from collections.abc import Callable
@@ -13,15 +11,16 @@ from cdmllab.data.registry import DataSet, RemoteFile, span
 from cdmllab.errors import DataError
 
 
-def unpack(file: RemoteFile, folder: Path, say: Callable[[str], None]) -> bool:
-    """Unpack an archive below `folder`; whether there was anything to do. Stopped, it goes on.
+def unpack(file: RemoteFile, folder: Path, report: Callable[[str], None]) -> bool:
+    """Unpack an archive below `folder`, and return whether there was anything to do.
 
-    Files appear under their final name together: what is half-unpacked is in a hidden folder.
+    Files are unpacked to a hidden folder, which gets its final name at the end. A stopped unpacking
+    is resumed.
 
     Raises
     ------
-    DataError : the archive is damaged, or does not hold what it should
-    CdmlLabError : another process unpacks it
+    DataError : the archive is damaged, or does not contain the expected file
+    CdmlLabError : another process is unpacking it
     """
     if file.unpack is None or file.holds is None:
         return False
@@ -31,32 +30,34 @@ def unpack(file: RemoteFile, folder: Path, say: Callable[[str], None]) -> bool:
             return False
         if target.exists():
             raise DataError(
-                f"{target} is there without {file.holds}: move it away, and {archive.name} is "
-                f"unpacked again"
+                f"{target} exists without {file.holds}: move it away, so that {archive.name} can "
+                f"be unpacked again"
             )
-        say(f"unpacking {archive}")
-        growing = target.with_name(f".{target.name}.unpacking")
-        archives.extract(archive, growing)
-        inside = min(growing.rglob(file.holds), key=lambda path: len(path.parts), default=None)
+        report(f"unpacking {archive}")
+        partial = target.with_name(f".{target.name}.unpacking")
+        archives.extract(archive, partial)
+        # The shallowest one: the archive may contain further files of that name in other folders.
+        inside = min(partial.rglob(file.holds), key=lambda path: len(path.parts), default=None)
         if inside is None:
-            raise DataError(f"{archive} was unpacked, and there is no {file.holds} in it")
+            raise DataError(f"{archive} was unpacked, but it does not contain {file.holds}")
         inside.parent.replace(target)
-        shutil.rmtree(growing, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return True
 
 
 def count(data_set: DataSet, pack: Pack) -> None:
-    """Compare a fetched pack with the counts that the registry expects.
+    """Check a downloaded pack against the counts in the registry.
 
     Raises
     ------
-    DataError : another number of images or identities; an identity without an image
+    DataError : the number of images or identities differs, or an identity has no image
     """
-    for what, number in (("images", len(pack)), ("identities", pack.num_identities)):
-        expected = data_set.pack_count(what)
+    for counted, number in (("images", len(pack)), ("identities", pack.num_identities)):
+        expected = data_set.pack_count(counted)
         if expected is not None and not expected[0] <= number <= expected[1]:
             raise DataError(
-                f"{pack.path} has {number:,} {what}, expected {span(expected)} for {data_set.title}"
+                f"{pack.path} has {number:,} {counted}, expected {span(expected)} for "
+                f"{data_set.title}"
             )
     if len(gaps := pack.gaps()):
-        raise DataError(f"{pack.path}: identity {gaps[0]} has no image ({len(gaps):,} such)")
+        raise DataError(f"{pack.path}: identity {gaps[0]} has no image ({len(gaps):,} have none)")
