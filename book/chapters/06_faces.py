@@ -209,7 +209,7 @@ world = faces.FaceWorld(
 )
 wrong = int(world.mislabelled.sum())
 expected, spread = 16_000 * 0.03, (16_000 * 0.03 * 0.97) ** 0.5
-session.tell(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
+session.report(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
 world
 
 # %% [markdown]
@@ -322,8 +322,8 @@ ours = {row["protocol"][4:]: sum(row["network"]) for row in record["rows"]}
 theirs = next(r for r in ROWS if (r.backbone, r.loss) == ("r18_lite", "ArcFace"))
 for key, found in (("our_order", ours), ("their_order", theirs.accuracy)):
     told = sorted(words, key=found.__getitem__, reverse=True)
-    session.tell(**{key: ", ".join(words[name] for name in told)})
-session.tell(seeds=record["seeds"], pixels=record["size"])
+    session.report(**{key: ", ".join(words[name] for name in told)})
+session.report(seeds=record["seeds"], pixels=record["size"])
 
 # %% [markdown]
 # The table shows means and standard deviations over {glue:text}`seeds` seeds, at
@@ -364,7 +364,7 @@ costs = [
     f"{name.replace('_', ' ')} ({responses.lost[name][-1]:.2f})"
     for name in at_full
 ]
-session.tell(
+session.report(
     looked_at=responses.people,
     costliest=f"{costs[0]}, {costs[1]} and {costs[2]}",
     cheapest=" and ".join(costs[-2:]),
@@ -378,7 +378,7 @@ order = np.argsort(difficulty.of(world, sample))
 restyled = (world.nuisances(sample).values["restyling"] > 0).numpy()[order]
 easiest, _, hardest = np.array_split(restyled, 3)
 shares = difficulty.variance_shares(world, sample)
-session.tell(
+session.report(
     **{f"varies_{name}": shares[name] for name in ("restyling", "yaw", "roll")},
     restyled_easy=easiest.mean(),
     restyled_hard=hardest.mean(),

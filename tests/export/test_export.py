@@ -25,7 +25,7 @@ def exported(release, tmp_path_factory):
     told = []
     folder = tmp_path_factory.mktemp("onnx")
     done = convert.export(
-        release, "onnx", output=folder / "new/small.onnx", identities=40, tell=told.append
+        release, "onnx", output=folder / "new/small.onnx", identities=40, report=told.append
     )
     return done, told
 

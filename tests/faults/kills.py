@@ -78,9 +78,9 @@ class Training:
         """Go on with the run that is there, or begin one."""
         runs = list(Run.list(self.folder))
         if runs:
-            resume(runs[0].folder, tell=lambda _: None)
+            resume(runs[0].folder, report=lambda _: None)
         else:
-            train(Config.parse(RECIPE), within=self.folder, tell=lambda _: None)
+            train(Config.parse(RECIPE), within=self.folder, report=lambda _: None)
 
     def inspect(self) -> None:
         """Every checkpoint that counts as one is whole."""

@@ -300,7 +300,7 @@ def resumed(rank, size, folder):
 def norms(rank, size, folder):
     head = make("softmax", "sharded", IDENTITIES)
     gradients(head, *(part(values, rank, size) for values in batch()))
-    whole = [head.whole(value.grad) for value in head.sharded_parameters().values()]
+    whole = [head.global_view(value.grad) for value in head.sharded_parameters().values()]
     return nn.utils.get_total_norm(whole).full_tensor(), [tuple(tensor.shape) for tensor in whole]
 
 

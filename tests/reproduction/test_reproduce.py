@@ -24,16 +24,16 @@ FINAL = (steps.COMPARISON, f"{steps.RELEASE}/README.md", f"{steps.RELEASE}/model
 def planned(row, sets, data, work):
     """A plan without its probe."""
     config, changes = plan.configure(row, OPTIONS)
-    wanted = plan.wanted(row, sets)
+    required = plan.required_sets(row, sets)
     timed = plan.Timed("", 0.0, 1.0, 1.0, Probe(1.0, 1.0, 0.0, 1.0, 1))
-    return plan.RowPlan(config, changes, wanted, 0, 0, 1, 128, timed, None)
+    return plan.RowPlan(config, changes, required, 0, 0, 1, 128, timed, None)
 
 
 def go(mini, data, tell=lambda _: None, within=None):
     work = steps.RowWork(mini.row, 0, within)
     steps.accept(work, list(mini.sets.sets))
-    made = planned(mini.row, mini.sets, data, work.folder)
-    return steps.carry_out(work, made, data, tell, options=OPTIONS, patience=SHORT)
+    row_plan = planned(mini.row, mini.sets, data, work.folder)
+    return steps.carry_out(work, row_plan, data, tell, options=OPTIONS, patience=SHORT)
 
 
 def final(folder: Path) -> dict[str, bytes]:
@@ -129,24 +129,24 @@ def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data
     monkeypatch.setenv("CDMLLAB_GOOGLE_DRIVE", "http://127.0.0.1:9")
     row = find("casia/r50_lite_cdml")
     work = steps.RowWork(row, 0)
-    made = planned(row, registry.load(), data, work.folder)
+    row_plan = planned(row, registry.load(), data, work.folder)
     with pytest.raises(
         DataError, match=r"faces_webface_112x112\.zip could not be .*\(Google Drive .*By hand"
     ):
-        steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
+        steps.carry_out(work, row_plan, data, lambda _: None, options=OPTIONS, patience=SHORT)
     assert [p.name for p in data.rglob("*") if p.is_file()] == []
 
 
 def test_nothing_is_begun_where_the_disk_is_too_small(mini, data, mirror):
     work = steps.RowWork(mini.row, 0)
-    made = planned(mini.row, mini.sets, data, work.folder)._replace(
+    row_plan = planned(mini.row, mini.sets, data, work.folder)._replace(
         disk_bytes=5 * 10**9, free_bytes=2 * 10**9
     )
     with pytest.raises(
         CdmlLabError,
         match=r"needs 5\.0 GB of disk, but only 2\.0 GB are free: nothing was downloaded",
     ):
-        steps.carry_out(work, made, data, lambda _: None, options=OPTIONS)
+        steps.carry_out(work, row_plan, data, lambda _: None, options=OPTIONS)
     assert mirror.asked == []
 
 
@@ -175,11 +175,11 @@ def test_consent_is_asked_for_what_would_be_fetched_and_remembered(mini, data):
 
 def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_path):
     work = steps.RowWork(mini.row, 0)
-    made = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
-    told = "\n".join(plan.lines(mini.row, made))
+    row_plan = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
+    told = "\n".join(plan.lines(mini.row, row_plan))
     assert mirror.asked == []
-    assert made.fetch_bytes == sum(one.bytes for one in mini.sets.sets.values())
-    assert made.images == 128
+    assert row_plan.fetch_bytes == sum(one.bytes for one in mini.sets.sets.values())
+    assert row_plan.images == 128
     for word in (
         "licence: to be tried",
         "history: some faces; rendered",
@@ -200,8 +200,8 @@ def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path
     (results / "sweeps").mkdir(parents=True)
     assert sweeps.trained_as_published(mini.row.preset, results) == {}
     done = go(mini, data)
-    made = planned(mini.row, mini.sets, data, done.folder)
-    path = ledger.write(done, made, results)
+    row_plan = planned(mini.row, mini.sets, data, done.folder)
+    path = ledger.write(done, row_plan, results)
     assert path == results / "reproductions/mini__s0.json"
     found = sweeps.trained_as_published(mini.row.preset, results)
     assert found["lfw accuracy"] == pytest.approx([done.compared[0].ours / 100], abs=1e-5)
@@ -221,14 +221,14 @@ def test_comparison_and_evaluation_name_the_copy_of_the_bin(mini, data):
 
 def test_plan_is_measured_once(mini, data, monkeypatch):
     work = steps.RowWork(mini.row, 0)
-    made = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
+    row_plan = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
     steps.accept(work, list(mini.sets.sets))
-    steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
+    steps.carry_out(work, row_plan, data, lambda _: None, options=OPTIONS, patience=SHORT)
     monkeypatch.setattr(plan, "probe", None)  # to call it would fail
     again = steps.RowWork(mini.row, 0)
     assert (
         plan.make(mini.row, mini.sets, data, again.folder, OPTIONS, again.measured).timed
-        == made.timed
+        == row_plan.timed
     )
 
 
@@ -237,10 +237,10 @@ def test_row_is_trained_by_two_processes_that_share_the_batch(mini, data):
     config, changes = plan.configure(mini.row, options)
     assert (config.batch_size, config.loss.options["backend"]) == (8, "sharded")
     work = steps.RowWork(mini.row, 0)
-    made = planned(mini.row, mini.sets, data, work.folder)._replace(
+    row_plan = planned(mini.row, mini.sets, data, work.folder)._replace(
         config=config, deviations=changes
     )
-    done = steps.carry_out(work, made, data, lambda _: None, options=options, patience=SHORT)
+    done = steps.carry_out(work, row_plan, data, lambda _: None, options=options, patience=SHORT)
     assert done.run.status == "finished"
     assert (
         "2 processes with 8 images each" in (done.folder / steps.RELEASE / "README.md").read_text()

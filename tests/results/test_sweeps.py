@@ -83,7 +83,7 @@ def test_record_returns_the_measured_values(recorded):
     assert step[-1] == 28
     assert mean[0] > mean[-1] > 0
     assert np.all(sd >= 0)
-    minus_arcface = recorded.beside("compare", "cdml", "arcface", "loss")[1]
+    minus_arcface = recorded.curve_difference("compare", "cdml", "arcface", "loss")[1]
     np.testing.assert_allclose(
         minus_arcface, mean - recorded.curve("compare", "arcface", "loss")[1]
     )

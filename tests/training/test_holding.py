@@ -42,7 +42,7 @@ def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
     first = threading.Thread(target=lambda: done.append(train(config(epochs=2), within=tmp_path)))
     first.start()
     assert began.wait(60)
-    second = train(config(epochs=2), within=tmp_path, tell=tell)
+    second = train(config(epochs=2), within=tmp_path, report=tell)
     first.join()
     (run,) = Run.list(tmp_path)
     assert {run.folder} == {second.run.folder, done[0].run.folder}
@@ -56,7 +56,7 @@ def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
 def test_one_of_another_config_does_not_wait(tmp_path):
     with holding.claimed(config(seed=1), tmp_path, HERE, print, wait=True):
         assert (
-            train(config(epochs=2), within=tmp_path, tell=lambda line: None).run.status
+            train(config(epochs=2), within=tmp_path, report=lambda line: None).run.status
             == "finished"
         )
 

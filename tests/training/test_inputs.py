@@ -168,7 +168,7 @@ def test_a_finished_run_is_returned_while_its_data_is_the_same(people, tmp_path)
     first = train(config(), within=tmp_path / "runs")
     told = []
     assert (
-        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=told.append).run.folder == first.run.folder
     )
     assert told == [f"{first.run.folder} has this config and is finished"]
 
@@ -177,7 +177,7 @@ def test_changed_data_is_trained_on_anew_and_the_change_is_named(people, tmp_pat
     first = train(config(), within=tmp_path / "runs")
     swap(people)
     told = []
-    second = train(config(), within=tmp_path / "runs", tell=told.append)
+    second = train(config(), within=tmp_path / "runs", report=told.append)
     assert second.run.folder != first.run.folder
     assert told[0] == (
         f"{first.run.folder} has this config and is finished, but its data has changed since "
@@ -193,7 +193,7 @@ def test_a_finished_run_outlives_its_data(people, tmp_path):
     shutil.rmtree(people)
     told = []
     assert (
-        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=told.append).run.folder == first.run.folder
     )
     assert "its data cannot be compared: people is neither in a data folder" in told[0]
 
@@ -206,7 +206,7 @@ def test_a_finished_run_of_an_earlier_version_is_returned_and_that_is_said(peopl
     (first.run.folder / "run.json").write_text(json.dumps(record))
     told = []
     assert (
-        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=told.append).run.folder == first.run.folder
     )
     assert told == [
         f"{first.run.folder} has this config and is finished; it is unknown whether its data has "
@@ -222,7 +222,9 @@ def test_other_weights_to_start_from_are_other_data(people, tmp_path):
     other = train(config(seed=2), within=tmp_path / "start")
     shutil.copy(other.run.folder / "backbone.safetensors", start.run.folder)
     told = []
-    assert train(tuning, within=tmp_path / "runs", tell=told.append).run.folder != first.run.folder
+    assert (
+        train(tuning, within=tmp_path / "runs", report=told.append).run.folder != first.run.folder
+    )
     assert "(the weights in start_from)" in told[0]
 
 
@@ -233,7 +235,9 @@ def test_a_world_is_not_rendered_again_to_find_a_finished_run(data, tmp_path, mo
     shutil.rmtree(data / "lab")
     monkeypatch.setattr(cache, "fill", lambda *_: pytest.fail("rendered"))
     told = []
-    assert train(wanted, within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+    assert (
+        train(wanted, within=tmp_path / "runs", report=told.append).run.folder == first.run.folder
+    )
     assert told == [f"{first.run.folder} has this config and is finished"]
 
 
@@ -287,7 +291,7 @@ def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
     record = {key: value for key, value in begun.record.items() if key not in ("data", "config")}
     (begun.folder / "run.json").write_text(json.dumps(record))
     told = []
-    assert resume(begun.folder, tell=told.append).run.status == "finished"
+    assert resume(begun.folder, report=told.append).run.status == "finished"
     assert (
         f"{begun.folder} has no fingerprint of its data: it is unknown whether it has changed"
         in told

@@ -108,7 +108,7 @@ def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, st
     assert run.status == "running"
     newest = checkpoint.steps(run.folder)[-1]
     told = []
-    done = resume(run.folder, tell=told.append)
+    done = resume(run.folder, report=told.append)
     assert going_on_from(run, newest) in told
     same(done, straight)
 
@@ -129,7 +129,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, str
     content[len(content) // 2] ^= 1
     payload.write_bytes(content)
     told = []
-    done = resume(run.folder, tell=told.append)
+    done = resume(run.folder, report=told.append)
     assert (
         f"{second} is damaged ({payload.name} has changed): falling back to the one before it"
         in told
@@ -153,7 +153,7 @@ def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monk
         "00000021",
     ]
     told = []
-    done = resume(run.folder, tell=told.append)
+    done = resume(run.folder, report=told.append)
     assert f"{run.folder.name}: continuing from step 21" in told
     m = done.run.metrics()
     assert list(m["step"]) == list(range(1, len(m["step"]) + 1))
@@ -175,7 +175,7 @@ def test_a_checkpoint_written_half_is_no_checkpoint(monkeypatch, tmp_path, strai
     before, newest = checkpoint.steps(run.folder)
     newest.rename(newest.with_name(f".{newest.name}.tmp"))
     told = []
-    same(resume(run.folder, tell=told.append), straight)
+    same(resume(run.folder, report=told.append), straight)
     assert going_on_from(run, before) in told
 
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cdmllab.training.recorder import Progress, Tell
+from cdmllab.training.recorder import Progress, Report
 
 
 def say(line: str) -> None:
@@ -13,7 +13,7 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def talking() -> Iterator[tuple[Tell, Progress | None]]:
+def talking() -> Iterator[tuple[Report, Progress | None]]:
     """Give a function that prints a line and one that shows progress.
 
     The second is None without a terminal, where progress is printed as lines.

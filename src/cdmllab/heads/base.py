@@ -247,9 +247,9 @@ class MarginHead(Head):
 
         A sharded head returns those that this rank holds.
         """
-        return self.whole(unit(self.centres.detach()))
+        return self.global_view(unit(self.centres.detach()))
 
-    def whole(self, part: Tensor) -> Tensor:
+    def global_view(self, part: Tensor) -> Tensor:
         """A view of class centres as (c, K, d); a bias stays as it is."""
         k = self.policy.centres_per_identity
         return part if part.ndim == 1 else part.view(-1, k, self.embedding_dim)

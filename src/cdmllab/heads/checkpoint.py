@@ -37,12 +37,12 @@ def sharded_state_dict(head: Head, optimiser: SGD | None = None) -> dict[str, Te
     ValueError : SGD has dampening, which treats the first step differently
     """
 
-    def whole(name: str, value: Tensor) -> Tensor:
-        return head.whole(value) if name in ("centres", "bias") else value
+    def global_view(name: str, value: Tensor) -> Tensor:
+        return head.global_view(value) if name in ("centres", "bias") else value
 
-    state = {name: whole(name, value) for name, value in head.state_dict().items()}
+    state = {name: global_view(name, value) for name, value in head.state_dict().items()}
     for name, momentum in momenta(head, optimiser) if optimiser is not None else ():
-        state[f"momentum.{name}"] = whole(name, momentum)
+        state[f"momentum.{name}"] = global_view(name, momentum)
     return state
 
 

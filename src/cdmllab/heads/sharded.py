@@ -210,16 +210,18 @@ class ShardedHead(BlockedHead):
         parameters = {"centres": self.centres, "bias": self.bias}
         return {name: value for name, value in parameters.items() if value is not None}
 
-    def whole(self, part: Tensor) -> Tensor:
+    def global_view(self, part: Tensor) -> Tensor:
         """View a tensor shaped like `centres` or `bias` as this rank's part of the full tensor.
 
         The tensor may be a gradient, for example. Under a process group the result is a DTensor
         with ``Shard(0)``, of shape (c, K, d) or (c,), that shares memory with `part`; otherwise it
         is a plain view.
-        ``torch.nn.utils.get_total_norm([head.whole(head.centres.grad)]).full_tensor()`` is the norm
-        over all ranks.
+        For the norm of the gradient over all ranks::
+
+            part = head.global_view(head.centres.grad)
+            norm = torch.nn.utils.get_total_norm([part]).full_tensor()
         """
-        local = super().whole(part.detach())
+        local = super().global_view(part.detach())
         if not dist.is_initialized():
             return local
         from torch.distributed.device_mesh import DeviceMesh  # these take a while to import

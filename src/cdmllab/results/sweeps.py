@@ -91,7 +91,9 @@ class Recorded:
             np.array(curve["sd"], float),
         )
 
-    def beside(self, stage: str, arm: str, other: str, key: str) -> tuple[Floats, Floats, Floats]:
+    def curve_difference(
+        self, stage: str, arm: str, other: str, key: str
+    ) -> tuple[Floats, Floats, Floats]:
         """Steps, an arm's mean of a metric minus another arm's, and zeros.
 
         The zeros are in the place of the standard deviation, which the record does not hold for

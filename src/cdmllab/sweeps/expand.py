@@ -148,9 +148,9 @@ def _arms(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> dict[str,
 def _start(done: list[Done], arm: str, seed: int) -> str:
     """The run to start from: of the same arm, or of the only arm."""
     arms = {one.task.arm for one in done}
-    wanted = arm if arm in arms else next(iter(arms)) if len(arms) == 1 else None
+    start_arm = arm if arm in arms else next(iter(arms)) if len(arms) == 1 else None
     for one in done:
-        if one.task.arm == wanted and one.task.seed == seed:
+        if one.task.arm == start_arm and one.task.seed == seed:
             return one.run
     raise CdmlLabError(
         f"no run to start from for arm {arm!r}, seed {seed}: the arms are {', '.join(sorted(arms))}"

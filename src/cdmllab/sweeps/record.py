@@ -78,12 +78,12 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "data": data, "seed": 0, "start_from": None}
 
 
-def comparable(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A recorded config, in precision ``"auto"`` if `wanted` is.
+def comparable(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recorded config, in precision ``"auto"`` if `current` is.
 
     Earlier presets named the precision that ``"auto"`` selects now.
     """
-    if wanted["speed"]["precision"] != "auto":
+    if current["speed"]["precision"] != "auto":
         return recorded
     return {**recorded, "speed": {**recorded.get("speed", {}), "precision": "auto"}}
 

@@ -182,7 +182,7 @@ class Trainer:
         ]
         total = nn.utils.get_total_norm(replicated)
         if shards:
-            gradients = [self.head.whole(p.grad) for p in shards if p.grad is not None]
+            gradients = [self.head.global_view(p.grad) for p in shards if p.grad is not None]
             parts: Any = nn.utils.get_total_norm(gradients)
             total = torch.hypot(total, parts.full_tensor() if self.place.world_size > 1 else parts)
         nn.utils.clip_grads_with_norm_(parameters, limit, total)
