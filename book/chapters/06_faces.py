@@ -76,7 +76,7 @@ cast = (
     .permute(0, 2, 3, 1)
     .numpy()
 )
-plots.contact_sheet(cast, columns=10, shown=68)
+plots.contact_sheet(cast, columns=10, image_px=68)
 
 # %% [markdown]
 # ## Who somebody is
@@ -149,7 +149,7 @@ turned = (
     .permute(0, 2, 3, 1)
     .numpy()
 )
-plots.contact_sheet(turned, columns=9, shown=76)
+plots.contact_sheet(turned, columns=9, image_px=76)
 
 # %% [markdown]
 # ## What an image adds
@@ -186,7 +186,7 @@ plots.contact_sheet(
     columns=6,
     rows=[name.replace("_", " ") for name in faces.FACTORS],
     heads=[f"{s:.1f}" for s in steps.tolist()],
-    shown=78,
+    image_px=78,
     quality=80,
 )
 
@@ -229,7 +229,7 @@ plots.contact_sheet(
     world.read(some),
     columns=8,
     rows=[f"person {who}" for who in (0, 5, 11, 23, 42)],
-    shown=78,
+    image_px=78,
 )
 
 # %% [markdown]
@@ -286,7 +286,7 @@ for name in chosen:
     for want in (True, False):
         three = np.flatnonzero(p.same == want)[[7, 131, 260]]
         sheet += [pairs[name].read([p.first[k], p.second[k]]) for k in three]
-plots.contact_sheet(np.concatenate(sheet), columns=12, rows=chosen, shown=52)
+plots.contact_sheet(np.concatenate(sheet), columns=12, rows=chosen, image_px=52)
 
 # %% [markdown]
 # ## How hard are they?
@@ -435,7 +435,7 @@ glue("widget-face-lab", face)
 plots.contact_sheet(
     world.read(sample[order[np.linspace(0, 1_999, 18).astype(int)]]),
     columns=9,
-    shown=76,
+    image_px=76,
 )
 
 # %% [markdown]

@@ -507,7 +507,7 @@ plots.contact_sheet(
     truth.images[ends].permute(0, 2, 3, 1).contiguous().numpy(),
     columns=10,
     rows=["largest margin", "smallest, right label", "smallest, wrong label"],
-    shown=56,
+    image_px=56,
 )
 
 # %% [markdown]
@@ -592,7 +592,7 @@ plots.contact_sheet(
     portraits.permute(0, 2, 3, 1).contiguous().numpy(),
     columns=10,
     rows=["person", "nearest"],
-    shown=62,
+    image_px=62,
 )
 
 # %% tags=["remove-input"]

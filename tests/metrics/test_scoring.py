@@ -85,7 +85,7 @@ def test_compared_rows_without_a_direction_are_named(pairs):
         with pytest.raises(
             ValueError, match=f"embedding of template {first[3]} is zero or not finite$"
         ):
-            scoring.cosines(spoilt, first, second, what="template")
+            scoring.cosines(spoilt, first, second, noun="template")
 
 
 def test_squared_l2_from_cosines_is_the_distance_of_unit_vectors():

@@ -49,7 +49,7 @@ def results_folder(tmp_path_factory):
     path.write_text(yaml.safe_dump(SPEC, sort_keys=False))
     runs = tmp_path_factory.mktemp("runs")
     spec = load(path)
-    told = record.of(spec, Sweep(spec, runs).run(Here(runs)))
+    told = record.build(spec, Sweep(spec, runs).run(Here(runs)))
     for run in every_run(told):
         run |= {"git_dirty": False, "git_commit": "0" * 40, "citable": True}
     record.write(told, path.with_suffix(".json"))

@@ -87,7 +87,7 @@ def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choos
     templates = {"lab/ijb": {"tar_at_far_0.001": 0.2}}
     done = [one._replace(measures=one.measures | templates) for one in found["compare"]]
     assert summary(spec, "compare", done) == summary(spec, "compare", found["compare"])
-    (stage,) = record.of(spec, {"compare": done})["stages"]
+    (stage,) = record.build(spec, {"compare": done})["stages"]
     assert stage["chosen"] == {}
     assert all(
         run["measures"]["lab/ijb"] == templates["lab/ijb"]
@@ -173,7 +173,7 @@ def test_mirrored_images_asked_for_later_are_judged_again(finished, tmp_path):
     assert engine.done == ["one/s0"]
     assert again[0].run == first[0].run
     assert again[0].measures != first[0].measures
-    (group,) = record.of(spec, {"one": again})["stages"][0]["groups"]
+    (group,) = record.build(spec, {"one": again})["stages"][0]["groups"]
     assert group["flip"] is True
 
 

@@ -118,13 +118,13 @@ def _over_time(name: str, values: Floats, place: Place, options: dict[str, objec
     """One loss that goes through a training, looked at on the way."""
     if (np.diff(values) < 0.0).any() or values[0] < 0.0 or values[-1] > 1.0:
         raise ValueError("progress must rise within [0, 1]")
-    policy, done, found = _create(name, IDENTITIES, None, place, options), 0, []
+    policy, done, parts_of_epochs = _create(name, IDENTITIES, None, place, options), 0, []
     for progress in values:
         until = round(progress * place.batches)
         _train(policy, place, None, range(done, until))
         done = until
         one = torch.ones(1, dtype=torch.float64)
-        found.append(
+        parts_of_epochs.append(
             _look(
                 policy,
                 np.array([progress]),
@@ -137,7 +137,7 @@ def _over_time(name: str, values: Floats, place: Place, options: dict[str, objec
                 middle=0,
             )
         )
-    return Curve(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return Curve(*(np.concatenate(parts) for parts in zip(*parts_of_epochs, strict=True)))
 
 
 def _create(

@@ -73,12 +73,12 @@ def evaluate(
         for name in protocols.names():
             typer.echo(f"{name:30} {protocols.about(name)}")
         return
-    wanted = protocols.matching([*(protocol or []), *(more or [])])
-    if not wanted:
+    selected = protocols.matching([*(protocol or []), *(more or [])])
+    if not selected:
         raise CdmlLabError(
             "name a protocol with --protocol; `cdmllab evaluate` without a run lists them"
         )
-    if wanted == [threshold_from]:
+    if selected == [threshold_from]:
         raise CdmlLabError(
             f"a threshold chosen on {threshold_from} cannot be evaluated on it: name another "
             f"protocol"
@@ -101,7 +101,7 @@ def evaluate(
 
     try:
         chosen_on = evaluate_on(threshold_from)[0] if threshold_from else None
-        for name in wanted:
+        for name in selected:
             if name == threshold_from:
                 continue
             done, loaded = evaluate_on(name)

@@ -96,12 +96,12 @@ def photos(
         )
     if store is not None:
         store.embeddings(read)
-    found = findings(read, far, evaluation=evaluation, cut=threshold, seed=seed)
-    write_text(report, page(found, network, finder.name))
+    results = findings(read, far, evaluation=evaluation, cut=threshold, seed=seed)
+    write_text(report, page(results, network, finder.name))
     groups = "people" if source.people else "groups by likeness"
     typer.echo(
         f"{printable(str(folder))}: {len(read.items):,} faces of {len(source.photos):,} photos, "
-        f"{len(set(found.group.tolist())):,} {groups}"
+        f"{len(set(results.group.tolist())):,} {groups}"
     )
     _report_missing("not compared", read.missing, ", see the report")
     typer.echo(f"written to {report}")

@@ -56,5 +56,5 @@ def sweep(
             typer.echo(text)
     if record:
         path = spec.with_suffix(".json")
-        records.write(records.of(work.spec, done), path)
+        records.write(records.build(work.spec, done), path)
         typer.echo(f"written to {path}")

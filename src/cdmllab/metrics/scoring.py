@@ -17,24 +17,24 @@ _ROWS = 64  # pairs gathered at a time: both sides fit into a core's cache
 _GRAM_FROM = 1 / 50  # gathering a pair costs about as much as 50 cells of a matrix product
 
 
-def unit(embeddings: ArrayLike, what: str = "image") -> Floats:
+def unit(embeddings: ArrayLike, noun: str = "image") -> Floats:
     """Scale embeddings of shape (n, d) to length 1.
 
     Raises
     ------
     ValueError : another shape, or an embedding that is zero or not finite; names its row, which
-        the message calls a `what`
+        the message calls `noun`
     """
     e = _table(embeddings).astype(np.float64)
     squared = np.einsum("nd,nd->n", e, e)
     if not (np.isfinite(squared) & (squared > 0.0)).all():
-        _refuse(squared, np.arange(len(e)), what)
+        _refuse(squared, np.arange(len(e)), noun)
     e /= np.sqrt(squared)[:, None]
     return e
 
 
 def cosines(
-    embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "image"
+    embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, noun: str = "image"
 ) -> Floats:
     """Cosine of each pair of rows: embeddings (n, d), `first` and `second` (p,), to (p,).
 
@@ -49,14 +49,14 @@ def cosines(
         not exist
     """
     e = _table(embeddings)
-    a, b = _rows(first, second, len(e), what)
+    a, b = _rows(first, second, len(e), noun)
     rows, columns = _used(a, len(e)), _used(b, len(e))
     if len(a) < _GRAM_FROM * len(rows) * len(columns):
-        return _gathered(e, a, b, what)
-    return _tabulated(unit(e, what), a, b, rows, columns)
+        return _gathered(e, a, b, noun)
+    return _tabulated(unit(e, noun), a, b, rows, columns)
 
 
-def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, what: str) -> Floats:
+def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, noun: str) -> Floats:
     out = np.empty(len(a))
     for start in range(0, len(a), _ROWS):
         part = slice(start, start + _ROWS)
@@ -64,7 +64,7 @@ def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, what: str) -> Floats:
         xx, yy = np.einsum("pd,pd->p", x, x), np.einsum("pd,pd->p", y, y)
         for rows, squared in ((a[part], xx), (b[part], yy)):
             if not (np.isfinite(squared) & (squared > 0.0)).all():
-                _refuse(squared, rows, what)
+                _refuse(squared, rows, noun)
         out[part] = np.einsum("pd,pd->p", x, y) / np.sqrt(xx * yy)
     return out
 
@@ -88,7 +88,7 @@ def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats
     return out
 
 
-def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
+def convert(values: ArrayLike, given: Scale, target: Scale) -> Floats:
     """Convert scores or thresholds from one scale to another.
 
     The scales are ``"cosine"`` c; ``"cosine_distance"`` 1 - c; ``"squared_l2"`` of unit vectors,
@@ -105,7 +105,7 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
     >>> print(f"{convert(1.24, 'squared_l2', 'cosine'):.2f}")
     0.38
     """
-    for scale in (given, wanted):
+    for scale in (given, target):
         if scale not in get_args(Scale):
             raise ValueError(f"unknown scale {scale!r}; choose one of {', '.join(get_args(Scale))}")
     x = np.asarray(values, dtype=np.float64)
@@ -131,8 +131,8 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
         "squared_l2": 2.0 - 2.0 * c,
         "angle_rad": np.arccos(np.clip(c, -1.0, 1.0)),
     }
-    low, high = ends[wanted]
-    return np.clip(converted[wanted], low, high)  # rounding may leave the range
+    low, high = ends[target]
+    return np.clip(converted[target], low, high)  # rounding may leave the range
 
 
 def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
@@ -142,14 +142,14 @@ def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
     return e
 
 
-def _refuse(squared: Floats, rows: Ints, what: str) -> NoReturn:
+def _refuse(squared: Floats, rows: Ints, noun: str) -> NoReturn:
     bad = np.unique(rows[~(np.isfinite(squared) & (squared > 0.0))])
     others = len(bad) - 1
     also = f", and so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""
-    raise ValueError(f"the embedding of {what} {bad[0]} is zero or not finite{also}")
+    raise ValueError(f"the embedding of {noun} {bad[0]} is zero or not finite{also}")
 
 
-def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints, Ints]:
+def _rows(first: ArrayLike, second: ArrayLike, n: int, noun: str) -> tuple[Ints, Ints]:
     a, b = np.asarray(first), np.asarray(second)
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"first and second must both have shape (p,), got {a.shape} and {b.shape}")
@@ -158,7 +158,7 @@ def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints,
     low, high = int(min(a.min(), b.min())), int(max(a.max(), b.max()))
     if low < 0 or high >= n:
         row = low if low < 0 else high
-        raise ValueError(f"the pairs name {what} {row}, but there are only {n} embeddings")
+        raise ValueError(f"the pairs name {noun} {row}, but there are only {n} embeddings")
     return a, b
 
 

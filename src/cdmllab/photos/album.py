@@ -50,8 +50,10 @@ class Network(NamedTuple):
         """Embeddings [n, d] of aligned faces, uint8 [n, size, size, 3]."""
         apply = partial(preprocessing.apply, preprocessing=self.prepare)
         images = torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
-        found: Any = embed(self.backbone, images, _AT_A_TIME, flip=self.flip, prepare=apply).numpy()
-        return np.asarray(found, dtype=np.float32)
+        embeddings: Any = embed(
+            self.backbone, images, _AT_A_TIME, flip=self.flip, prepare=apply
+        ).numpy()
+        return np.asarray(embeddings, dtype=np.float32)
 
 
 class Item(NamedTuple):
@@ -187,7 +189,7 @@ def _faces_of(
     seen = finding.look(pixels, detector)
     faces = usable(seen.faces, least_eyes_px)
     for number, face in enumerate(faces[:1] if photo.person >= 0 else faces, start=1):
-        shown = finding.cut_out(pixels, face, SHOWN_PX)
+        thumbnail = finding.cut_out(pixels, face, SHOWN_PX)
         item = Item(
             photo.name,
             photo.person,
@@ -195,7 +197,7 @@ def _faces_of(
             len(seen.faces),
             seen.turned,
             face.eyes_px,
-            encode_jpeg(shown, _QUALITY),
+            encode_jpeg(thumbnail, _QUALITY),
         )
         yield item, finding.cut_out(pixels, face, network.size, network.square)
 

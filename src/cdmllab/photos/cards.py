@@ -13,17 +13,17 @@ MOST_SHOWN = 24  # faces of a group on the contact sheet
 MOST_GROUPS = 150
 
 
-def pairs(found: Findings, some: list[FacePair], intro: str) -> str:
+def pairs(findings: Findings, some: list[FacePair], intro: str) -> str:
     """Pairs of faces with their scores, below a sentence on what they are."""
     if not some:
         return "<p>There is no such pair.</p>"
-    shown = [pair(found, (two.first, two.second), f"cosine {two.cosine:.3f}") for two in some]
-    return f'<p>{escape(intro)}</p><div class="pairs">{"".join(shown)}</div>'
+    figures = [pair(findings, (two.first, two.second), f"cosine {two.cosine:.3f}") for two in some]
+    return f'<p>{escape(intro)}</p><div class="pairs">{"".join(figures)}</div>'
 
 
-def pair(found: Findings, rows: Iterable[int], score: str) -> str:
+def pair(findings: Findings, rows: Iterable[int], score: str) -> str:
     """Two faces, by their rows, and what is said of them."""
-    faces = "".join(face(found.album.items[row]) for row in rows)
+    faces = "".join(face(findings.album.items[row]) for row in rows)
     return (
         f'<div class="pair"><div class="score">{escape(score)}</div>'
         f'<div class="two">{faces}</div></div>'
@@ -61,17 +61,17 @@ def _notes(item: Item) -> list[str]:
     return notes
 
 
-def sheet(found: Findings) -> str:
+def sheet(findings: Findings) -> str:
     """The contact sheet, group by group."""
     rows: dict[int, list[int]] = {}
-    for row, group in enumerate(found.group.tolist()):
+    for row, group in enumerate(findings.group.tolist()):
         rows.setdefault(group, []).append(row)
     parts = []
     for group, members in list(rows.items())[:MOST_GROUPS]:
-        faces = "".join(face(found.album.items[row], _short) for row in members[:MOST_SHOWN])
+        faces = "".join(face(findings.album.items[row], _short) for row in members[:MOST_SHOWN])
         more = len(members) - MOST_SHOWN
         parts.append(
-            f"<h3>{escape(found.names[group])} <small>{len(members):,}"
+            f"<h3>{escape(findings.names[group])} <small>{len(members):,}"
             f"{f', {more:,} not shown' if more > 0 else ''}</small></h3>"
             f'<div class="sheet">{faces}</div>'
         )

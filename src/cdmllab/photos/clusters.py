@@ -26,9 +26,9 @@ def grouped(cosines: NDArray[np.float32], threshold: float) -> NDArray[np.int64]
 
     upper = np.triu_indices(n, k=1)
     tree = linkage(1.0 - cosines[upper].astype(np.float64), method="average")
-    found = fcluster(tree, 1.0 - threshold, criterion="distance")
+    labels = fcluster(tree, 1.0 - threshold, criterion="distance")
     _, first, inverse, count = np.unique(
-        found, return_index=True, return_inverse=True, return_counts=True
+        labels, return_index=True, return_inverse=True, return_counts=True
     )
     rank = np.empty(len(count), dtype=np.int64)
     rank[np.lexsort((first, -count))] = np.arange(len(count))

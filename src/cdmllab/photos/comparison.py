@@ -75,21 +75,21 @@ def suspects(cosines: NDArray[np.float32], person: Ints, most: int = 24) -> list
 def duplicates(faces: NDArray[np.uint8], bits: int = DUPLICATE_BITS) -> list[tuple[int, int]]:
     """Pairs of aligned faces (n, height, width, channels) that are one image, stored twice."""
     signs = hashes(faces)
-    found = near(signs, signs, bits)
-    upper = found.first < found.second
-    return list(zip(found.first[upper].tolist(), found.second[upper].tolist(), strict=True))
+    close = near(signs, signs, bits)
+    upper = close.first < close.second
+    return list(zip(close.first[upper].tolist(), close.second[upper].tolist(), strict=True))
 
 
 def _first_of_each(
     cosines: NDArray[np.float32],
-    wanted: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
     person: Ints,
     most: int,
     *,
     falling: bool,
 ) -> list[FacePair]:
     """The pairs at one end of the scores, at most one for any two people."""
-    i, j = np.nonzero(np.triu(wanted, k=1))
+    i, j = np.nonzero(np.triu(mask, k=1))
     values = cosines[i, j]
     order = np.argsort(-values if falling else values, kind="stable")
     low, high = np.minimum(person[i], person[j]), np.maximum(person[i], person[j])

@@ -38,8 +38,8 @@ def means(cosines: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.
     groups, count = np.unique(group, return_counts=True)
     member = (group[:, None] == groups[None, :]).astype(np.float32)
     total = member.T @ cosines @ member
-    found: NDArray[np.float32] = (total / np.outer(count, count)).astype(np.float32)
-    return found
+    mean: NDArray[np.float32] = (total / np.outer(count, count)).astype(np.float32)
+    return mean
 
 
 def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[str, ...]) -> str:
@@ -54,9 +54,9 @@ def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[
     """
     n = len(group)
     low = float(np.floor(10 * np.quantile(cosines, 0.01)) / 10)
-    shown = Image.fromarray(colours(cosines, low, 1.0))
+    image = Image.fromarray(colours(cosines, low, 1.0))
     content = io.BytesIO()
-    shown.save(content, "PNG", optimize=True)
+    image.save(content, "PNG", optimize=True)
     side, margin = 640.0, 150.0
     unit = side / n
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])).tolist()
@@ -105,8 +105,8 @@ def histograms(pairs: Pairs, marks: list[tuple[float, str]]) -> str:
     low = float(np.floor(10 * lowest) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
     shares = [
-        np.histogram(pairs.scores[of], edges)[0] / max(int(of.sum()), 1)
-        for of in (~pairs.same, pairs.same)
+        np.histogram(pairs.scores[rows], edges)[0] / max(int(rows.sum()), 1)
+        for rows in (~pairs.same, pairs.same)
     ]
     top = max(float(share.max()) for share in shares)
 

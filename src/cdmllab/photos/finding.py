@@ -45,10 +45,10 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
     best, best_confidence = Look([], 0), 0.0
     for quarters in _QUARTERS if turn else (0,):
         turned = np.ascontiguousarray(np.rot90(small, quarters))
-        found = [face for face in detector.find(turned) if face.confidence >= SURE]
-        confidence = max((face.confidence for face in found), default=0.0)
+        faces = [face for face in detector.find(turned) if face.confidence >= SURE]
+        confidence = max((face.confidence for face in faces), default=0.0)
         if confidence > best_confidence:
-            back = [_back(face, quarters, turned.shape, scale) for face in found]
+            back = [_back(face, quarters, turned.shape, scale) for face in faces]
             best, best_confidence = Look(largest_first(back), 90 * quarters), confidence
         if quarters == 0 and confidence >= BEYOND_DOUBT:
             break

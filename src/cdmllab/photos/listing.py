@@ -46,20 +46,20 @@ def photos_in(root: Path, *, people: bool = True, ignore: Iterable[str] = ()) ->
     """
     if not root.is_dir():
         raise DataError(f"{root} is no folder")
-    found, left_out = walk(root, ignore, loose=True)
-    inside = [folder for folder in found if folder.path != root]
+    folders, left_out = walk(root, ignore, loose=True)
+    inside = [folder for folder in folders if folder.path != root]
     if people and inside:
-        found, left_out = walk(root, ignore)  # what lies loose next to people is reported
-    if not found:
+        folders, left_out = walk(root, ignore)  # what lies loose next to people is reported
+    if not folders:
         instead = "".join(f"; left out {line}" for line in summary(left_out)[:1])
         raise DataError(f"{root} holds no images ({', '.join(SUFFIXES)}){instead}")
     known = people and bool(inside)
     listed = [
         Photo(file, below(file, root), person if known else -1)
-        for person, folder in enumerate(found)
+        for person, folder in enumerate(folders)
         for file in folder.images
     ]
-    names = tuple(below(folder.path, root) for folder in found) if known else ()
+    names = tuple(below(folder.path, root) for folder in folders) if known else ()
     return Photos(root, names, tuple(listed), tuple(left_out))
 
 

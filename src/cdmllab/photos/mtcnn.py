@@ -42,8 +42,8 @@ class Mtcnn:
             raise DataError(f"MTCNN fails on this image ({cause(error)})") from error
         if boxes is None:
             return []
-        found = zip(boxes, points, confidence, strict=True)
+        faces = zip(boxes, points, confidence, strict=True)
         return [
             Face(np.asarray(box, dtype=np.float64), np.asarray(five, dtype=np.float64), float(sure))
-            for box, five, sure in found
+            for box, five, sure in faces
         ]

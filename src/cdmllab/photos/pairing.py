@@ -55,15 +55,15 @@ def draw(
             f"{per_fold:,} genuine and as many impostor pairs a fold are wanted, and fold "
             f"{worst + 1} has {genuine:,} and {impostor:,}: at most {most:,} a fold can be drawn"
         )
-    found = []
+    folds_of_pairs = []
     for k, rows in enumerate(rows_of):
         drawn = pairs.sample(ids[rows], per_fold, 1, seed=rules.seed + k)
         first, second = rows[drawn.first], rows[drawn.second]
         if rules.hard > 0.0 and embeddings is not None:
             hard = _hardest(ids, rows, embeddings, round(rules.hard * per_fold))
             first, second = _with_hard(first, second, hard)
-        found.append(Pairs(first, second, drawn.same, np.full(2 * per_fold, k)))
-    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+        folds_of_pairs.append(Pairs(first, second, drawn.same, np.full(2 * per_fold, k)))
+    return Pairs(*(np.concatenate(column) for column in zip(*folds_of_pairs, strict=True)))
 
 
 def deal(ids: Ints, folds: int, seed: int) -> Ints:
@@ -110,8 +110,8 @@ def _available(ids: Ints) -> tuple[int, int]:
     return genuine, len(ids) * (len(ids) - 1) // 2 - genuine
 
 
-def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], wanted: int) -> Ints:
-    """The most alike pairs of different people, shape (wanted, 2): the best of each two people
+def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], count: int) -> Ints:
+    """The most alike pairs of different people, shape (count, 2): the best of each two people
     first, then the second best, so that one look-alike does not fill a fold.
     """
     if len(rows) > MOST_HARD:
@@ -133,7 +133,7 @@ def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], wanted: in
     sizes = np.diff(np.append(starts, len(both)))
     turn = np.empty(len(both), dtype=np.int64)
     turn[by_two] = np.arange(len(both)) - np.repeat(starts, sizes)
-    best = np.argsort(turn, kind="stable")[:wanted]
+    best = np.argsort(turn, kind="stable")[:count]
     return np.stack([rows[i[best]], rows[j[best]]], axis=1)
 
 

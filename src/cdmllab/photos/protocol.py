@@ -88,11 +88,11 @@ def make(
     for done, photo in enumerate(source.photos, start=1):
         try:
             if detector is None:
-                jpeg, found = _as_it_is(photo)
-                shape = shape or found
-                _check_size(photo, found, shape)
+                jpeg, photo_shape = _as_it_is(photo)
+                shape = shape or photo_shape
+                _check_size(photo, photo_shape, shape)
             else:
-                jpeg = _found(photo, detector, size, least_eyes_px)
+                jpeg = _aligned(photo, detector, size, least_eyes_px)
         except DataError as error:
             missing[photo.name] = str(error)
         else:
@@ -170,15 +170,15 @@ def lfw_names(people: tuple[str, ...]) -> list[str]:
     folders. Different people keep different names.
     """
     taken: set[str] = set()
-    found = []
+    names = []
     for person in people:
         plain = re.sub(r"[^\w.-]+", "_", person).strip("._") or "person"
         name, number = plain, 2
         while name.casefold() in taken:
             name, number = f"{plain}_{number}", number + 1
         taken.add(name.casefold())
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def _numbers(label: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -199,17 +199,17 @@ def _as_it_is(photo: Photo) -> tuple[bytes, tuple[int, ...]]:
     return (data if plain else encode_jpeg(pixels, _QUALITY)), pixels.shape[:2]
 
 
-def _check_size(photo: Photo, found: tuple[int, ...], first: tuple[int, ...]) -> None:
-    height, width = found
-    if height != width or found != first:
-        others = "" if found == first else f", others are {first[1]} x {first[0]}"
+def _check_size(photo: Photo, size: tuple[int, ...], first: tuple[int, ...]) -> None:
+    height, width = size
+    if height != width or size != first:
+        others = "" if size == first else f", others are {first[1]} x {first[0]}"
         raise CdmlLabError(
             f"{photo.name} is {width} x {height} pixels{others}: a protocol holds aligned faces, "
             "square and of one size; --align finds and aligns them"
         )
 
 
-def _found(photo: Photo, detector: Detector, size: int, least_eyes_px: float) -> bytes:
+def _aligned(photo: Photo, detector: Detector, size: int, least_eyes_px: float) -> bytes:
     pixels = pixels_of(photo)
     face = usable(finding.look(pixels, detector).faces, least_eyes_px)[0]
     return encode_jpeg(finding.cut_out(pixels, face, size), _QUALITY)

@@ -135,10 +135,10 @@ def _here(pairs: Pairs | None, far: float, seed: int) -> tuple[Threshold | str, 
 def _one_photo(album: Album, group: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Faces of one photo that were grouped together, though one person is in a photo once."""
     seen: dict[tuple[str, int], int] = {}
-    found = []
+    pairs = []
     for row, item in enumerate(album.items):
         key = (item.photo, int(group[row]))
         if key in seen:
-            found.append((seen[key], row))
+            pairs.append((seen[key], row))
         seen.setdefault(key, row)
-    return found
+    return pairs

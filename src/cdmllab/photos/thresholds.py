@@ -69,7 +69,7 @@ def of_photos(pairs: Pairs, far: float, seed: int = 0) -> Threshold:
     if people < bootstrap.FEWEST_IDENTITIES:
         note = f"no interval: {people} people are too few, {bootstrap.FEWEST_IDENTITIES} are needed"
         return Threshold(value, None, None, far, "these photos", note)
-    found = bootstrap.intervals(
+    interval = bootstrap.intervals(
         pairs.scores,
         pairs.same,
         identities=pairs.people,
@@ -77,7 +77,7 @@ def of_photos(pairs: Pairs, far: float, seed: int = 0) -> Threshold:
         replicates=int(np.clip(_CELLS // len(pairs.scores), _FEWEST_REPLICATES, _REPLICATES)),
         seed=seed,
     )[f"threshold@{far:g}"]
-    return Threshold(value, found.low, found.high, far, "these photos")
+    return Threshold(value, interval.low, interval.high, far, "these photos")
 
 
 def on_other_half(pairs: Pairs, far: float, seed: int = 0) -> list[calibration.Decision]:
@@ -89,21 +89,21 @@ def on_other_half(pairs: Pairs, far: float, seed: int = 0) -> list[calibration.D
     people = np.unique(np.concatenate(pairs.people))
     first_half = np.random.default_rng(seed).permutation(people)[: len(people) // 2]
     a, b = (np.isin(side, first_half) for side in pairs.people)
-    found = []
+    decisions = []
     for chosen_on, tried_on in ((a & b, ~a & ~b), (~a & ~b, a & b)):
         try:
             threshold = calibration.threshold_at_far(
                 pairs.scores[chosen_on], pairs.same[chosen_on], far
             )
             who = pairs.people[0][tried_on], pairs.people[1][tried_on]
-            found.append(
+            decisions.append(
                 calibration.decide(
                     pairs.scores[tried_on], pairs.same[tried_on], threshold, people=who
                 )
             )
         except ValueError:  # a half without one kind of pairs, or with too few
             return []
-    return found
+    return decisions
 
 
 def evaluations(folder: Path) -> list[Path]:
@@ -119,32 +119,32 @@ def evaluation_of(path: Path, network: Network) -> Evaluation:
     DataError : it cannot be read
     CdmlLabError : it is of another network, or of the same with other images or other flipping
     """
-    found = Evaluation.read(path)
-    made = found.measures.made_with
+    evaluation = Evaluation.read(path)
+    made = evaluation.measures.made_with
     if made is None or made.weights_sha256 != digest(network.backbone):
         raise CdmlLabError(f"{path} is an evaluation of another network than {network.name}")
     if made.preprocessing != check(network.prepare):
         raise CdmlLabError(
             f"{path} is an evaluation of {network.name} with other preprocessing than its own"
         )
-    flip = found.measures.flip
+    flip = evaluation.measures.flip
     if flip != network.flip:
         raise CdmlLabError(
             f"{path} was measured {'with' if flip else 'without'} the mirrored images: "
             f"{'add' if flip else 'leave out'} --flip, or name another evaluation"
         )
-    return found
+    return evaluation
 
 
-def of_evaluation(found: Evaluation, far: float) -> Threshold:
+def of_evaluation(evaluation: Evaluation, far: float) -> Threshold:
     """The threshold of an evaluation at a FAR, with the interval that it recorded.
 
     Raises
     ------
     ValueError : its pairs cannot resolve this FAR
     """
-    value = ranked.lowest_accepted(ranked.rank(found.scores, found.same), far)
-    measures = found.measures
+    value = ranked.lowest_accepted(ranked.rank(evaluation.scores, evaluation.same), far)
+    measures = evaluation.measures
     recorded = [at.threshold_cos for at in measures.tar_at_far if at.far == far]
     interval = recorded[0].interval if recorded and recorded[0] is not None else None
     if interval is None:
@@ -166,11 +166,11 @@ class Standing(NamedTuple):
     genuine_below: calibration.Rate  # of pairs of one person, how many score at most as high
 
 
-def standing(found: Evaluation, cosine: float) -> Standing:
+def standing(evaluation: Evaluation, cosine: float) -> Standing:
     """Shares of an evaluation's pairs beyond a score; the intervals take pairs for independent, and
     so are the least there is.
     """
-    genuine, impostor = found.scores[found.same], found.scores[~found.same]
+    genuine, impostor = evaluation.scores[evaluation.same], evaluation.scores[~evaluation.same]
     return Standing(
         calibration.wilson(int((impostor >= cosine).sum()), len(impostor)),
         calibration.wilson(int((genuine <= cosine).sum()), len(genuine)),

@@ -63,5 +63,5 @@ def _face(
         raise DataError(f"{path}: {str(error).removeprefix(f'{name}: ')}") from error
     notes = [f"largest of {len(seen.faces)} faces"] if len(seen.faces) > 1 else []
     notes += [f"turned by {seen.turned} degrees"] if seen.turned else []
-    shown = f"{name} ({', '.join(notes)})" if notes else name
-    return finding.cut_out(pixels, face, network.size, network.square), shown
+    label = f"{name} ({', '.join(notes)})" if notes else name
+    return finding.cut_out(pixels, face, network.size, network.square), label

@@ -34,9 +34,9 @@ def percent(rate: Rate) -> str:
     return f"{value:.3g} % [{low:.3g}, {high:.3g}]"
 
 
-def threshold(found: Threshold) -> str:
+def threshold(limit: Threshold) -> str:
     """A threshold with its interval."""
-    return number(found.cosine, found.low, found.high)
+    return number(limit.cosine, limit.low, limit.high)
 
 
 def verdict(cosine: float, limit: Threshold) -> str:

@@ -59,9 +59,9 @@ def faces_of(rows: ArrayLike) -> list[Face]:
 
     Its "right eye" is the person's own, the left one as seen, so the order is that of our template.
     """
-    found = []
+    faces = []
     for row in np.asarray(rows, dtype=np.float64):
         left, top, width, height = row[:4]
         box = np.array([left, top, left + width, top + height])
-        found.append(Face(box, row[4:14].reshape(5, 2), float(row[14])))
-    return found
+        faces.append(Face(box, row[4:14].reshape(5, 2), float(row[14])))
+    return faces

@@ -157,6 +157,6 @@ def _start(done: list[Done], arm: str, seed: int) -> str:
     )
 
 
-def shown(point: Settings) -> str:
+def point_label(point: Settings) -> str:
     """Abbreviate a point of the grid."""
     return ", ".join(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in point.items())

@@ -31,7 +31,7 @@ _PROVENANCE = (
 )
 
 
-def of(spec: Spec, finished: Mapping[str, list[Done]]) -> dict[str, Any]:
+def build(spec: Spec, finished: Mapping[str, list[Done]]) -> dict[str, Any]:
     """The record of a sweep: per stage the chosen points, and per arm and point the runs."""
     stages = []
     for name, done in finished.items():

@@ -83,11 +83,11 @@ def carry_out(
 
 def _unfinished(config: Config, within: Path | None) -> Run | None:
     """The newest unfinished run of this config that nobody works in, unless one is finished."""
-    wanted = config.flat()
-    if next(Run.finished(wanted, within=within, report=_quietly), None) is not None:
+    flat = config.flat()
+    if next(Run.finished(flat, within=within, report=_quietly), None) is not None:
         return None
     for run in reversed(list(Run.list(within, _quietly))):
-        if run.config == wanted and _free(run):
+        if run.config == flat and _free(run):
             return run
     return None
 

@@ -188,10 +188,10 @@ class Trainer:
         nn.utils.clip_grads_with_norm_(parameters, limit, total)
         return float(total)
 
-    def _diverged(self, what: str, batch: ImageBatch, embeddings: Tensor) -> Exception:
+    def _diverged(self, problem: str, batch: ImageBatch, embeddings: Tensor) -> Exception:
         return divergence.stop(
             self.run.folder,
-            what,
+            problem,
             step=self.taken,
             epoch=self.epoch,
             lr=self.lr(),
