@@ -97,10 +97,12 @@ def files() -> Iterator[Path]:
 
 
 def main() -> int:
-    found = [fault for path in files() for fault in faults(path, path.relative_to(ROOT).as_posix())]
-    print("\n".join(found))
-    print(f"{len(found)} phrases to replace" if found else "prose in order")
-    return bool(found)
+    phrases = [
+        fault for path in files() for fault in faults(path, path.relative_to(ROOT).as_posix())
+    ]
+    print("\n".join(phrases))
+    print(f"{len(phrases)} phrases to replace" if phrases else "prose in order")
+    return bool(phrases)
 
 
 if __name__ == "__main__":

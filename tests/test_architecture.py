@@ -21,9 +21,9 @@ def in_the_tree(path: str) -> Path:
 
 @pytest.mark.parametrize(("file", "name"), NAMES)
 def test_function_is_where_the_page_says(file, name):
-    found = importlib.import_module(f"cdmllab.{file.removesuffix('.py').replace('/', '.')}")
+    target = importlib.import_module(f"cdmllab.{file.removesuffix('.py').replace('/', '.')}")
     for part in name.split("."):
-        found = getattr(found, part)
+        target = getattr(target, part)
 
 
 @pytest.mark.parametrize("path", [one or other for one, other in PATHS])

@@ -121,9 +121,9 @@ def test_augmentation_does_not_wait_for_the_device():
 def test_a_training_learns_in_every_mode(tmp_path, monkeypatch, speed):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path))
     trained = train(Config.parse({**TOY, "speed": speed}), within=tmp_path / "runs")
-    told = trained.run.metrics()
-    assert told["loss"][-1] < 0.7 * told["loss"][0]
-    assert told["peak_mib"][-1] > 1.0
+    metrics = trained.run.metrics()
+    assert metrics["loss"][-1] < 0.7 * metrics["loss"][0]
+    assert metrics["peak_mib"][-1] > 1.0
     x = torch.randn(20, 3, 48, 48)
     want = evaluate.embed(trained.backbone, x)
     there = evaluate.embed(trained.backbone.cuda(), x)

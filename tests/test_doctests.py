@@ -60,11 +60,11 @@ def test_examples_are_true(tmp_path):
 
 @pytest.mark.parametrize("name", FIRST)
 def test_what_is_met_first_has_an_example(name):
-    found = cdmllab
+    target = cdmllab
     for part in name.split("."):
-        found = (
-            getattr(found, part)
-            if hasattr(found, part)
-            else __import__(f"{found.__name__}.{part}", fromlist=["x"])
+        target = (
+            getattr(target, part)
+            if hasattr(target, part)
+            else __import__(f"{target.__name__}.{part}", fromlist=["x"])
         )
-    assert ">>>" in found.__doc__
+    assert ">>>" in target.__doc__

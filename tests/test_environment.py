@@ -40,12 +40,12 @@ def test_lock_holds_no_address():
 
 
 def test_lock_satisfies_the_project(project, locked):
-    wanted = [
+    requirements = [
         *project["dependencies"],
         *chain.from_iterable(project["optional-dependencies"].values()),
     ]
-    assert len(wanted) > 20
-    for requirement in map(Requirement, wanted):
+    assert len(requirements) > 20
+    for requirement in map(Requirement, requirements):
         if requirement.name == project["name"]:  # an extra that includes others
             assert requirement.extras <= set(project["optional-dependencies"]), requirement
             continue
@@ -84,8 +84,8 @@ def test_classifiers_are_known_and_name_the_versions_of_python(project):
     assert set(project["classifiers"]) <= classifiers
     assert not any(line.startswith("License ::") for line in project["classifiers"])  # `license` is
     named = {line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line}
-    wanted = SpecifierSet(project["requires-python"])
-    assert named == {f"3.{minor}" for minor in range(9, 20) if wanted.contains(f"3.{minor}.0")}
+    supported = SpecifierSet(project["requires-python"])
+    assert named == {f"3.{minor}" for minor in range(9, 20) if supported.contains(f"3.{minor}.0")}
 
 
 def test_readme_names_only_commands_that_exist():

@@ -87,11 +87,11 @@ def test_finish_keeps_where_the_run_came_from(tmp_path):
 def test_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
     tmp_path, monkeypatch
 ):
-    told = {"git_commit": "a", "git_dirty": True, "citable": False}
-    monkeypatch.setattr(runs, "provenance", lambda: dict(told))
+    facts = {"git_commit": "a", "git_dirty": True, "citable": False}
+    monkeypatch.setattr(runs, "provenance", lambda: dict(facts))
     run = Run.create("a", 0, {}, within=tmp_path)
     run.finish("failed", error="x")
-    told |= {"git_commit": "b", "git_dirty": False, "citable": True}
+    facts |= {"git_commit": "b", "git_dirty": False, "citable": True}
     run.restart()
     assert (run.status, run.record["git_commit"], run.record["git_dirty"]) == ("running", "b", True)
     assert run.record["earlier_commits"] == ["a"]
@@ -102,10 +102,10 @@ def test_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
 
 
 def test_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
-    told = {"git_commit": "unknown", "git_dirty": None, "citable": False}
-    monkeypatch.setattr(runs, "provenance", lambda: dict(told))
+    facts = {"git_commit": "unknown", "git_dirty": None, "citable": False}
+    monkeypatch.setattr(runs, "provenance", lambda: dict(facts))
     run = Run.create("a", 0, {}, within=tmp_path)
-    told |= {"git_commit": "b", "git_dirty": False, "citable": True}
+    facts |= {"git_commit": "b", "git_dirty": False, "citable": True}
     run.restart()
     assert run.record["earlier_commits"] == ["unknown"]
     assert (run.record["git_dirty"], run.record["citable"]) == (False, False)
@@ -141,10 +141,10 @@ def test_folder_that_is_not_a_run_is_skipped_with_a_message(tmp_path, content):
         (stranger / "run.json").write_bytes(
             content if isinstance(content, bytes) else content.encode()
         )
-    told = []
-    assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
-    assert len(told) == 1
-    assert str(stranger) in told[0]
+    messages = []
+    assert [listed.folder for listed in Run.list(tmp_path, messages.append)] == [run.folder]
+    assert len(messages) == 1
+    assert str(stranger) in messages[0]
     with pytest.warns(UserWarning, match="skipped .*another__program, which is not a run"):
         assert Run.find({"seed": 0, "lr": 0.1}, within=tmp_path).folder == run.folder
 
@@ -157,10 +157,10 @@ def test_record_without_a_readable_config_is_skipped_too(tmp_path, content):
         (broken.folder / "config.yaml").write_bytes(
             content if isinstance(content, bytes) else content.encode()
         )
-    told = []
-    assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
-    assert len(told) == 1
-    assert "config.yaml" in told[0]
+    messages = []
+    assert [listed.folder for listed in Run.list(tmp_path, messages.append)] == [run.folder]
+    assert len(messages) == 1
+    assert "config.yaml" in messages[0]
 
 
 def test_open_refuses_a_record_without_a_status(tmp_path):

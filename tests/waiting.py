@@ -18,8 +18,8 @@ def until(
     end = time.monotonic() + LIMIT_S
     while True:
         code = None if process is None else process.poll()
-        if found := condition():
-            return found
+        if result := condition():
+            return result
         assert code is None, f"the process ended first, with code {code}"
         assert time.monotonic() < end, f"nothing happened in {LIMIT_S} s"
         time.sleep(every_s)

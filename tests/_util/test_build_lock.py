@@ -75,8 +75,8 @@ def test_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(
     )  # the pack of before, as long as it is not replaced
     go_on.touch()
     assert first.wait() == 0
-    found = inspect(tmp_path / "dst")
-    assert (found.problems, found.facts["identities"]) == ([], "3")
+    report = inspect(tmp_path / "dst")
+    assert (report.problems, report.facts["identities"]) == ([], "3")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dst",
         "go on",

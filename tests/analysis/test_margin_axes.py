@@ -20,14 +20,14 @@ MOVER = {"negative": "gap", "norm": "norm", "class_size": "class", "progress": "
 
 
 @pytest.fixture(scope="module")
-def found():
+def all_curves():
     return {axis: curves(axis, at, SHORT) for axis, at in AT.items()}
 
 
 @pytest.mark.parametrize("axis", AT)
-def test_every_loss_with_cosines_has_every_curve(found, axis):
-    assert set(found[axis]) == set(names()) == set(margins.names()) - {"softmax"}
-    for name, seen in found[axis].items():
+def test_every_loss_with_cosines_has_every_curve(all_curves, axis):
+    assert set(all_curves[axis]) == set(names()) == set(margins.names()) - {"softmax"}
+    for name, seen in all_curves[axis].items():
         for part in seen:
             assert part.shape == AT[axis].shape, name
             assert part.dtype == np.float64
@@ -35,20 +35,20 @@ def test_every_loss_with_cosines_has_every_curve(found, axis):
 
 
 @pytest.mark.parametrize("axis", MOVER)
-def test_margins_move_along_the_axes_that_losses_name(found, axis):
-    for name, seen in found[axis].items():
-        said = margins.moved_by(name)
+def test_margins_move_along_the_axes_that_losses_name(all_curves, axis):
+    for name, seen in all_curves[axis].items():
+        causes = margins.moved_by(name)
         moves = float(np.ptp(seen.margin_cos)) > 1e-9
         if axis == "negative" and not moves:
-            assert "gap" not in said, name
+            assert "gap" not in causes, name
         elif axis in ("norm", "class_size"):
-            assert moves is (MOVER[axis] in said or "chance" in said), name
-        elif axis == "progress" and "time" in said:
+            assert moves is (MOVER[axis] in causes or "chance" in causes), name
+        elif axis == "progress" and "time" in causes:
             assert moves, name
 
 
-def test_rarer_identities_get_the_larger_margin_from_every_loss_moved_by_the_class(found):
-    for name, seen in found["class_size"].items():
+def test_rarer_identities_get_the_larger_margin_from_every_loss_moved_by_the_class(all_curves):
+    for name, seen in all_curves["class_size"].items():
         if "class" in margins.moved_by(name):
             assert (np.diff(seen.margin_cos) < 1e-9).all(), name
             assert seen.margin_cos[0] > seen.margin_cos[-1] + 1e-3, name
@@ -58,7 +58,7 @@ def near(got: Curve, part, want):
     np.testing.assert_allclose(getattr(got, part), want, rtol=1e-7, atol=1e-9)
 
 
-def test_arcface_over_its_own_angle_by_hand(found):
+def test_arcface_over_its_own_angle_by_hand(all_curves):
     theta = np.array([0.4, 1.0, 2.0])
     seen = curve("arcface", "angle", theta, Place(scale=16.0))
     near(seen, "logit", 16.0 * np.cos(theta + 0.5))

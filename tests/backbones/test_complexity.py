@@ -85,9 +85,9 @@ def test_stages_add_up_to_the_whole():
         net,
         ["conv1", "bn1", "prelu", "layer1", "layer2", "layer3", "layer4", "bn2", "fc", "features"],
     )
-    whole = complexity.cost(net)
-    assert sum(p[0] for p in parts) == whole.parameters
-    assert sum(p[1] for p in parts) == whole.macs
+    total = complexity.cost(net)
+    assert sum(p[0] for p in parts) == total.parameters
+    assert sum(p[1] for p in parts) == total.macs
     with pytest.raises(ValueError, match="no layer whose name begins with 'layer5'"):
         complexity.stages(net, ["layer5"])
 

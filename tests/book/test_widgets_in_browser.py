@@ -224,7 +224,7 @@ def test_marks_have_contrast_with_the_widget(open_page, all_widgets, theme):
     marks += [("threshold", f".th-wrong-{kind}", "fill") for kind in ("genuine", "impostor")]
     marks += [("hypersphere", ".hs-point", "stroke"), ("hypersphere", ".hs-rim", "fill")]
     with open_page(all_widgets, theme=theme) as page:
-        for name, css, what in marks:
+        for name, css, property_ in marks:
             result = widget(page, name).locator(css)
             assert (
                 result.evaluate_all(
@@ -237,7 +237,7 @@ def test_marks_have_contrast_with_the_widget(open_page, all_widgets, theme):
                 .locator(".cdw")
                 .evaluate("e => getComputedStyle(e).backgroundColor")
             )
-            colour = result.first.evaluate("(e, what) => getComputedStyle(e)[what]", what)
+            colour = result.first.evaluate("(e, what) => getComputedStyle(e)[what]", property_)
             assert contrast(hexadecimal(colour), hexadecimal(paper)) >= 3, css
         assert (
             widget(page, "threshold")
@@ -302,8 +302,8 @@ def test_explorer_equals_python_past_pi(open_page, one_widget, loss):
 def test_explorer_shows_only_the_values_of_its_loss(open_page, one_widget):
     with open_page(one_widget("target_logit")) as page:
         choose(page, "target_logit", "loss", "CosFace")
-        shown = widget(page, "target_logit").locator("input[type=range]:visible")
-        assert {slider.get_attribute("name") for slider in shown.all()} == {
+        sliders = widget(page, "target_logit").locator("input[type=range]:visible")
+        assert {slider.get_attribute("name") for slider in sliders.all()} == {
             "theta_deg",
             "m3",
             "s",

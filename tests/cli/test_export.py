@@ -60,9 +60,9 @@ def test_run_to_release_to_checkpoint_and_back(trained, tmp_path):
     for path in (checkpoint, again):
         state = checkpoints.read(path)
         assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
-    shown = yaml.safe_load(run("weights", "show", release).stdout)
-    assert shown["name"] == "small"
-    assert shown["options"]["size"] == 8
+    printed = yaml.safe_load(run("weights", "show", release).stdout)
+    assert printed["name"] == "small"
+    assert printed["options"]["size"] == 8
 
 
 def test_checkpoint_to_release_recognises_the_network(tmp_path):

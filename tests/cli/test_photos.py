@@ -104,14 +104,14 @@ def test_without_an_evaluation_two_photos_have_a_score_and_no_verdict(place, tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("nobody.png", "no face was found in it, however it was turned"),
         ("text.jpg", "cannot be decoded"),
         ("none.jpg", "there is no file"),
     ],
 )
-def test_a_photo_that_cannot_be_compared_is_named(place, tmp_path, name, said):
+def test_a_photo_that_cannot_be_compared_is_named(place, tmp_path, name, message):
     Image.new("RGB", (80, 80)).save(tmp_path / "nobody.png")
     (tmp_path / "text.jpg").write_text("hello")
     done = command(
@@ -120,7 +120,7 @@ def test_a_photo_that_cannot_be_compared_is_named(place, tmp_path, name, said):
     )  # fmt: skip
     assert done.exit_code == 1
     assert name in done.output
-    assert said in done.output
+    assert message in done.output
 
 
 def test_a_checkpoint_that_does_not_say_its_input_is_asked_for_it(place, tmp_path):

@@ -27,30 +27,32 @@ def test_the_same_embeddings_agree_wholly_whatever_their_length():
 def test_one_wrong_image_is_found():
     spoilt = FACES.copy()
     spoilt[17] = -spoilt[17]
-    found = compare((FACES, NOISE), (spoilt, NOISE), PAIRS)
-    assert found.faces_cosine_min == pytest.approx(-1.0)
-    assert found.faces_cosine_mean == pytest.approx(1 - 2 / 48)
+    agreement = compare((FACES, NOISE), (spoilt, NOISE), PAIRS)
+    assert agreement.faces_cosine_min == pytest.approx(-1.0)
+    assert agreement.faces_cosine_mean == pytest.approx(1 - 2 / 48)
     with pytest.raises(CdmlLabError, match=r"smallest cosine -1\.00000 is below 0\.9999"):
-        found.require(**LIMITS)
+        agreement.require(**LIMITS)
 
 
 def test_wrong_noise_is_found():
-    found = compare((FACES, NOISE), (FACES, NOISE[::-1]), PAIRS)
+    agreement = compare((FACES, NOISE), (FACES, NOISE[::-1]), PAIRS)
     with pytest.raises(CdmlLabError, match="smallest cosine"):
-        found.require(**LIMITS)
+        agreement.require(**LIMITS)
 
 
 def test_lost_accuracy_is_told_in_points():
     blurred = FACES + 0.8 * RNG.normal(size=FACES.shape).astype(np.float32)
-    found = compare((FACES, NOISE), (blurred, NOISE), PAIRS)
-    assert found.drop_points == pytest.approx(100 * (found.accuracy_before - found.accuracy_after))
-    assert found.drop_points > 1
+    agreement = compare((FACES, NOISE), (blurred, NOISE), PAIRS)
+    assert agreement.drop_points == pytest.approx(
+        100 * (agreement.accuracy_before - agreement.accuracy_after)
+    )
+    assert agreement.drop_points > 1
     with pytest.raises(CdmlLabError, match=r"loses .* points of verification accuracy"):
-        found.require(cosine_min=-1, cosine_mean=-1, drop_points=0.5)
+        agreement.require(cosine_min=-1, cosine_mean=-1, drop_points=0.5)
 
 
 @pytest.mark.parametrize(
-    ("after", "said"),
+    ("after", "message"),
     [
         ((FACES[:, :4], NOISE), r"shape \(48, 4\), PyTorch \(48, 8\)"),
         (
@@ -59,8 +61,8 @@ def test_lost_accuracy_is_told_in_points():
         ),
     ],
 )
-def test_embeddings_of_another_kind_are_refused(after, said):
-    with pytest.raises(CdmlLabError, match=said):
+def test_embeddings_of_another_kind_are_refused(after, message):
+    with pytest.raises(CdmlLabError, match=message):
         compare((FACES, NOISE), after, PAIRS)
 
 

@@ -77,8 +77,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
 
 
 @pytest.fixture
-def told(invoke: Invoke) -> Callable[..., str]:
-    """Run a command that has to fail; the one sentence it says."""
+def error_message(invoke: Invoke) -> Callable[..., str]:
+    """Run a command that must fail; return its error message."""
 
     def run(*arguments: object) -> str:
         *_, last = invoke(1, *arguments).stderr.strip().splitlines()
@@ -90,5 +90,5 @@ def told(invoke: Invoke) -> Callable[..., str]:
 
 @pytest.fixture
 def well(invoke: Invoke) -> Callable[..., str]:
-    """Run a command that has to succeed; what it says."""
+    """Run a command that must succeed; return its output."""
     return lambda *arguments: invoke(0, *arguments).output

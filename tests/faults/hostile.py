@@ -33,8 +33,8 @@ def checksums(folder: Path, *, old: bool) -> None:
         if file.name != checkpoint.CHECKSUMS:
             crc = zlib.crc32(file.read_bytes())
             sums[file.name] = crc if old else {"bytes": file.stat().st_size, "crc32": crc}
-    told = sums if old else {"format": checkpoint.FORMAT, "files": sums}
-    (folder / checkpoint.CHECKSUMS).write_text(json.dumps(told))
+    record = sums if old else {"format": checkpoint.FORMAT, "files": sums}
+    (folder / checkpoint.CHECKSUMS).write_text(json.dumps(record))
 
 
 def old_format(folder: Path, content: bytes) -> None:
@@ -55,7 +55,7 @@ def every_file(folder: Path, content: bytes) -> None:
     checksums(folder, old=False)
 
 
-def beside(folder: Path, content: bytes) -> None:
+def add_file(folder: Path, content: bytes) -> None:
     """Today's layout, whole, and a ``.metadata`` next to it."""
     (folder / ".metadata").write_bytes(content)
     checksums(folder, old=False)

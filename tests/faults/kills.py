@@ -59,10 +59,10 @@ TIMELESS = ("step", "loss", "lr", "accuracy", "margin_rad")
 
 def digest(files: Iterable[Path]) -> str:
     """One fingerprint of the bytes of files."""
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for file in sorted(files):
-        found.update(file.name.encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()
+        sha256.update(file.name.encode() + b"\0" + file.read_bytes())
+    return sha256.hexdigest()
 
 
 class Training:
@@ -171,7 +171,7 @@ def survive(job: Callable[[Path], Any], folder: Path, kills: int, seed: int) -> 
     start = time.monotonic()
     _process(undisturbed).join()
     straight_s = time.monotonic() - start
-    wanted = undisturbed.result()
+    expected = undisturbed.result()
     done, ends, equal = 0, 0, 0
     at_work = job(folder / "0")
     while done < kills or not ends:
@@ -187,7 +187,7 @@ def survive(job: Callable[[Path], Any], folder: Path, kills: int, seed: int) -> 
             raise AssertionError(
                 f"{at_work.name} did not go on after {done} kills: it ended with {process.exitcode}"
             )
-        equal += at_work.result() == wanted
+        equal += at_work.result() == expected
         if done < kills:
             shutil.rmtree(folder / str(ends))
             at_work = job(folder / str(ends + 1))
@@ -209,22 +209,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()
     torch.set_num_threads(1)  # a fork must not inherit half a thread pool
-    found = {}
+    outcomes = {}
     with tempfile.TemporaryDirectory() as folder:
         for job in JOBS:
             place = Path(folder) / job.__name__
             place.mkdir()
-            found[job.name] = survive(job, place, given.kills, given.seed)
-            print(f"{job.name}: {found[job.name]}", flush=True)
+            outcomes[job.name] = survive(job, place, given.kills, given.seed)
+            print(f"{job.name}: {outcomes[job.name]}", flush=True)
     record = {
         "command": f"python -m tests.faults.kills --kills {given.kills} --seed {given.seed}",
         **provenance(),
     }
     write_text(
         REPOSITORY / "results/faults/kills.json",
-        json.dumps({**record, "jobs": found}, indent=1) + "\n",
+        json.dumps({**record, "jobs": outcomes}, indent=1) + "\n",
     )
-    if any(job["ends"] != job["equal ends"] for job in found.values()):
+    if any(job["ends"] != job["equal ends"] for job in outcomes.values()):
         raise SystemExit("an end differs from the undisturbed one")
 
 

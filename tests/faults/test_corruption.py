@@ -59,16 +59,18 @@ def run(finished, tmp_path):
 
 @any_damage
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
-def test_damaged_record_of_a_run(run, told, name, damage):
+def test_damaged_record_of_a_run(run, error_message, name, damage):
     damage(run / name)
-    assert str(run / name) in told("train", "--resume", run)
+    assert str(run / name) in error_message("train", "--resume", run)
 
 
 @any_damage
-def test_damaged_network_of_a_run(run, told, damage):
+def test_damaged_network_of_a_run(run, error_message, damage):
     damage(run / "backbone.safetensors")
-    assert str(run / "backbone.safetensors") in told("evaluate", run, "--protocol", "digits/known")
-    assert str(run / "backbone.safetensors") in told("export", run)
+    assert str(run / "backbone.safetensors") in error_message(
+        "evaluate", run, "--protocol", "digits/known"
+    )
+    assert str(run / "backbone.safetensors") in error_message("export", run)
 
 
 @pytest.mark.parametrize(
@@ -82,31 +84,31 @@ def test_damaged_evaluation_is_measured_again(run, well, damage, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
     well(*judge)
     path = run / f"eval/digits-known{end}"
-    wanted = evaluate.Evaluation.read(path.with_suffix(".json")).scores
+    expected = evaluate.Evaluation.read(path.with_suffix(".json")).scores
     damage(path)
     with pytest.raises(ValueError, match=r"digits-known\.json is not an evaluation"):
         evaluate.Evaluation.read(path.with_suffix(".json"))
     well(*judge)
-    assert (evaluate.Evaluation.read(path.with_suffix(".json")).scores == wanted).all()
+    assert (evaluate.Evaluation.read(path.with_suffix(".json")).scores == expected).all()
 
 
 @any_damage
-def test_damaged_protocol_in_a_file(tmp_path, told, damage):
+def test_damaged_protocol_in_a_file(tmp_path, error_message, damage):
     path = tmp_path / "own.npz"
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     np.savez_compressed(path, images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     damage(path)
-    assert str(path) in told("evaluate", RELEASED, "--protocol", path)
+    assert str(path) in error_message("evaluate", RELEASED, "--protocol", path)
 
 
 @any_damage
 @pytest.mark.parametrize(
     "command", [("export",), ("weights", "show"), ("evaluate", "--protocol", "digits/known")]
 )
-def test_damaged_release(tmp_path, told, damage, command):
+def test_damaged_release(tmp_path, error_message, damage, command):
     path = Path(shutil.copy(RELEASED, tmp_path / "net.safetensors"))
     damage(path)
-    assert str(path) in told(*command, path)
+    assert str(path) in error_message(*command, path)
 
 
 @pytest.fixture
@@ -142,23 +144,23 @@ def test_damaged_side_files_of_a_pack(pack, wrong, name, damage):
     assert f"wrong: {pack}" in wrong(pack)
 
 
-def test_changed_images_of_a_world_are_not_trained_on(tmp_path, told, well, monkeypatch):
+def test_changed_images_of_a_world_are_not_trained_on(tmp_path, error_message, well, monkeypatch):
     monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
     small = ["--set", "data.num_identities=8", "--set", "epochs=1", "--set", "batch_size=32"]
     well("train", "lab/cpu/arcface", *small)
     (images,) = (tmp_path / "data").rglob("images.u8")
     images.write_bytes(images.read_bytes()[::-1])
-    assert str(images.parent) in told("train", "lab/cpu/arcface", *small, "--redo")
+    assert str(images.parent) in error_message("train", "lab/cpu/arcface", *small, "--redo")
 
 
 @any_damage
 @pytest.mark.parametrize(("command", "text"), [("train", yaml.safe_dump(RECIPE)), ("sweep", SWEEP)])
-def test_damaged_preset_or_sweep(tmp_path, told, damage, command, text):
+def test_damaged_preset_or_sweep(tmp_path, error_message, damage, command, text):
     path = tmp_path / f"{command}.yaml"
     path.write_text(text)
     damage(path)
-    assert path.name in told(command, path)
+    assert path.name in error_message(command, path)
 
 
 @pytest.fixture(scope="module")
@@ -178,23 +180,23 @@ def book(built_once, tmp_path, monkeypatch):
 
 @any_damage
 @pytest.mark.parametrize("where", ["notebooks/01_first.ipynb", "book/_toc.yml"])
-def test_damaged_notebook_or_table_of_contents(told, book, where, damage):
+def test_damaged_notebook_or_table_of_contents(error_message, book, where, damage):
     damage(book.layout.root / where)
-    assert Path(where).name in told("book", "build")
+    assert Path(where).name in error_message("book", "build")
     assert (book.layout.html / "index.html").is_file()
 
 
 @any_damage
 def test_damaged_executed_chapter_is_run_again(book, damage):
     path = book.layout.output("01_first")
-    wanted = path.read_bytes()
+    expected = path.read_bytes()
     damage(path)
     book.work()
-    assert path.read_bytes() == wanted
+    assert path.read_bytes() == expected
 
 
 @any_damage
-def test_damaged_result(tmp_path, told, monkeypatch, damage):
+def test_damaged_result(tmp_path, error_message, monkeypatch, damage):
     monkeypatch.setenv("CDMLLAB_RESULTS", str(tmp_path / "results"))
     path = tmp_path / "results/lab/some.json"
     path.parent.mkdir(parents=True)
@@ -202,4 +204,4 @@ def test_damaged_result(tmp_path, told, monkeypatch, damage):
         json.dumps({"command": "x", "git_commit": None, "git_dirty": False, "versions": {}})
     )
     damage(path)
-    assert str(path) in told("results", "check")
+    assert str(path) in error_message("results", "check")

@@ -14,7 +14,7 @@ from tests.faults.kills import RECIPE, Training
 from cdmllab import runs, training
 from cdmllab.errors import CdmlLabError
 
-LAYOUTS = [hostile.old_format, hostile.every_file, hostile.beside]
+LAYOUTS = [hostile.old_format, hostile.every_file, hostile.add_file]
 unpickled: list[str] = []
 watching = False
 
@@ -34,9 +34,9 @@ def _nothing_is_unpickled():
     watching = True
     yield
     watching = False
-    found = [*unpickled]
+    loaded = [*unpickled]
     unpickled.clear()
-    assert found == []
+    assert loaded == []
 
 
 @pytest.fixture(scope="module")
@@ -81,10 +81,10 @@ def test_pickle_would_run(tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_resuming_an_untrusted_run(run, told, content, layout):
+def test_resuming_an_untrusted_run(run, error_message, content, layout):
     hostile.stopped(run)
     layout(run / "checkpoints/step-00000005", content)
-    assert str(run / "checkpoints") in told("train", "--resume", run)
+    assert str(run / "checkpoints") in error_message("train", "--resume", run)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -97,48 +97,49 @@ def test_loading_an_untrusted_run(run, content, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_training_what_an_untrusted_run_has_finished(run, recipe, told, content, layout):
+def test_training_what_an_untrusted_run_has_finished(run, recipe, error_message, content, layout):
     """The preset's user never named this run: it lies in the folder of runs, and has the preset's
     config.
     """
     layout(run / "head", content)
-    assert str(run / "head") in told("train", recipe)
+    assert str(run / "head") in error_message("train", recipe)
 
 
-def test_old_format_says_what_to_do(run, recipe, told, well, content):
+def test_old_format_says_what_to_do(run, recipe, error_message, well, content):
     hostile.old_format(run / "head", content)
-    assert "train again with --redo, or evaluate and export the network next to it" in told(
-        "train", recipe
+    assert (
+        "train again with --redo, or evaluate and export the network next to it"
+        in error_message("train", recipe)
     )
     well("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
     well("weights", "convert", run, run.parent / "net.safetensors")
 
 
-def test_old_checkpoint_says_what_to_do(run, told, well, content):
+def test_old_checkpoint_says_what_to_do(run, error_message, well, content):
     hostile.stopped(run)
     hostile.old_format(run / "checkpoints/step-00000005", content)
-    assert "remove that folder to start the run again" in told("train", "--resume", run)
+    assert "remove that folder to start the run again" in error_message("train", "--resume", run)
     shutil.rmtree(run / "checkpoints")
     well("train", "--resume", run)
 
 
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
-def test_resuming_an_untrusted_record(run, told, content, name):
+def test_resuming_an_untrusted_record(run, error_message, content, name):
     hostile.stopped(run)
     (run / name).write_bytes(content)
-    assert str(run / name) in told("train", "--resume", run)
+    assert str(run / name) in error_message("train", "--resume", run)
 
 
 @pytest.mark.parametrize("name", ["run.json", "backbone.safetensors"])
 def test_untrusted_network_is_not_evaluated_exported_or_trained_from(
-    run, recipe, told, content, name
+    run, recipe, error_message, content, name
 ):
     (run / name).write_bytes(content)
     recipe.write_text(yaml.safe_dump({**RECIPE, "start_from": str(run), "seed": 7}))
-    assert str(run / name) in told("evaluate", run, "--protocol", "digits/known")
-    assert str(run / name) in told("export", run)
-    assert str(run / name) in told("weights", "convert", run, run.parent / "net.pth")
-    assert str(run / name) in told("train", recipe)
+    assert str(run / name) in error_message("evaluate", run, "--protocol", "digits/known")
+    assert str(run / name) in error_message("export", run)
+    assert str(run / name) in error_message("weights", "convert", run, run.parent / "net.pth")
+    assert str(run / name) in error_message("train", recipe)
     assert not (run.parent / "net.pth").exists()
 
 
@@ -147,7 +148,7 @@ def test_evaluation_that_is_a_pickle_is_measured_again(run, well, content, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
     well(*judge)
     path = run / f"eval/digits-known{end}"
-    wanted = path.read_bytes()
+    expected = path.read_bytes()
     path.write_bytes(content)
     well(*judge)
-    assert len(path.read_bytes()) == pytest.approx(len(wanted), rel=0.2)
+    assert len(path.read_bytes()) == pytest.approx(len(expected), rel=0.2)

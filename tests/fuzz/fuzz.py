@@ -32,8 +32,8 @@ def shares(inputs: int) -> dict[str, int]:
     """How many inputs each reader is given."""
     from tests.fuzz.readers import READERS
 
-    whole = sum(reader.weight for reader in READERS.values())
-    return {name: max(1, round(inputs * reader.weight / whole)) for name, reader in READERS.items()}
+    total = sum(reader.weight for reader in READERS.values())
+    return {name: max(1, round(inputs * reader.weight / total)) for name, reader in READERS.items()}
 
 
 def fuzz(
@@ -48,9 +48,9 @@ def fuzz(
     kept : a file that keeps what readers are done with; those of the same commit and inputs are
         taken from it
     """
-    of = [provenance()["git_commit"], seed, counts]
+    key = [provenance()["git_commit"], seed, counts]
     rows = list(read_journal(kept)) if kept is not None and kept.is_file() else []
-    done = {row["reader"]: Tally.of(row["tally"]) for row in rows if row["of"] == of}
+    done = {row["reader"]: Tally.of(row["tally"]) for row in rows if row["of"] == key}
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
 
     def one(name: str) -> Tally:
@@ -64,7 +64,7 @@ def fuzz(
         )
         if kept is not None:
             with lock:
-                append_line(kept, json.dumps({"of": of, "reader": name, "tally": tally.plain()}))
+                append_line(kept, json.dumps({"of": key, "reader": name, "tally": tally.plain()}))
         return tally
 
     lock = Lock()
@@ -126,18 +126,18 @@ def main() -> None:
     if given.only:
         counts = {given.only: counts[given.only]}
     kept = None if given.only or provenance()["git_dirty"] else UNFINISHED
-    found = report(fuzz(counts, given.seed, given.workers, kept))
-    for fault in found["faults"][:50]:
+    summary = report(fuzz(counts, given.seed, given.workers, kept))
+    for fault in summary["faults"][:50]:
         print(json.dumps(fault))
     if not given.only:
         command = f"python -m tests.fuzz.fuzz --inputs {given.inputs} --seed {given.seed}"
         write_text(
             REPOSITORY / "results/faults/fuzz.json",
-            json.dumps({"command": command, **provenance(), **found}, indent=1) + "\n",
+            json.dumps({"command": command, **provenance(), **summary}, indent=1) + "\n",
         )
         UNFINISHED.unlink(missing_ok=True)
-    if found["faults"]:
-        raise SystemExit(f"{len(found['faults'])} faults in {found['inputs']:,} inputs")
+    if summary["faults"]:
+        raise SystemExit(f"{len(summary['faults'])} faults in {summary['inputs']:,} inputs")
 
 
 if __name__ == "__main__":

@@ -182,11 +182,11 @@ class _Child:
             if spent > cpu_s or time.monotonic() - begun > WALL_S:
                 return Verdict(number, "hang", f"no end after {spent:.0f} s of work", spent, 0.0)
         try:
-            found: Verdict = self.pipe.recv()
+            received: Verdict = self.pipe.recv()
         except EOFError:
             self._process.join()
             return Verdict(number, "crash", f"exit code {self._process.exitcode}", 0.0, 0.0)
-        return found
+        return received
 
     def end(self) -> None:
         self.pipe.close()
@@ -231,27 +231,27 @@ def work(pipe: Any, table: str, name: str, seed: int, memory_mib: int) -> None:
 def _judge(reader: Reader, folder: Path, number: int, acted: list[str]) -> Verdict:
     acted.clear()
     before, began = _resident(), time.process_time()
-    kind, said = "read", ""
+    kind, message = "read", ""
     try:
         reader.read(folder)
     except CdmlLabError as error:
-        kind, said = "refused", str(error)
-        if len(said) > LONGEST or not said.strip():
+        kind, message = "refused", str(error)
+        if len(message) > LONGEST or not message.strip():
             kind = "long"
         if _asked_for_memory(error):
             kind = "memory"
     except BaseException as error:
         kind = "memory" if _asked_for_memory(error) else "foreign"
         where = traceback.extract_tb(error.__traceback__)[-1]
-        said = (
+        message = (
             f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}: "
             f"{str(error)[:200]}"
         )
     if acted:
-        kind, said = "acted", acted[0]
+        kind, message = "acted", acted[0]
     spent = time.process_time() - began
     gc.collect(0)
-    return Verdict(number, kind, said[:400], spent, max(0.0, _resident() - before))
+    return Verdict(number, kind, message[:400], spent, max(0.0, _resident() - before))
 
 
 def _asked_for_memory(error: BaseException | None) -> bool:

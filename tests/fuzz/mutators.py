@@ -191,11 +191,11 @@ def _safetensors(content: bytes, rng: random.Random) -> bytes:
     length = int.from_bytes(content[:8], "little")
     header, rest = json.loads(content[8 : 8 + length]), content[8 + length :]
     if rng.random() < 0.5 and "__metadata__" in header:
-        told = header["__metadata__"]
-        key = rng.choice(list(told))
-        told[key] = (
-            _json(told[key].encode(), rng).decode("utf-8", "replace")
-            if told[key][:1] in "[{"
+        metadata = header["__metadata__"]
+        key = rng.choice(list(metadata))
+        metadata[key] = (
+            _json(metadata[key].encode(), rng).decode("utf-8", "replace")
+            if metadata[key][:1] in "[{"
             else rng.choice(("", "r100"))
         )
     else:

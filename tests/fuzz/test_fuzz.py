@@ -87,10 +87,10 @@ def test_input_can_be_made_again(tmp_path):
 
 def test_stopped_fuzzing_resumes_with_the_next_reader(tmp_path, monkeypatch):
     """A tally that is kept is taken as it is, of the same inputs only."""
-    kept, asked = tmp_path / "kept.jsonl", []
+    kept, started = tmp_path / "kept.jsonl", []
 
     def run(name, table, numbers, seed):
-        asked.append(name)
+        started.append(name)
         tally = harness.Tally()
         tally.add(harness.Verdict(3, "hang", "x", 11.0, 2.0))
         return tally
@@ -98,18 +98,18 @@ def test_stopped_fuzzing_resumes_with_the_next_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(harness, "run", run)
     first = fuzz.fuzz({"JSON": 5, "YAML": 5}, 1, 1, kept)
     assert fuzz.fuzz({"JSON": 5, "YAML": 5}, 1, 1, kept) == first
-    assert asked == ["JSON", "YAML"]
+    assert started == ["JSON", "YAML"]
     fuzz.fuzz({"JSON": 6, "YAML": 5}, 1, 1, kept)
-    assert asked == ["JSON", "YAML"] * 2
+    assert started == ["JSON", "YAML"] * 2
 
 
 def test_report_counts_a_hundred_thousand_inputs_without_a_fault():
     folder = fuzz.REPOSITORY / "results"
     if not (folder / "faults/fuzz.json").is_file():
         pytest.skip("`make fuzz` has not written its report yet")
-    found = results.load("faults/fuzz", folder)
-    assert found["inputs"] >= 100_000
-    assert found["faults"] == []
-    assert found["slowest_s"] <= harness.CPU_S
-    assert found["most_mib"] <= harness.MEMORY_MIB
-    assert set(found["readers"]) == set(REAL)
+    summary = results.load("faults/fuzz", folder)
+    assert summary["inputs"] >= 100_000
+    assert summary["faults"] == []
+    assert summary["slowest_s"] <= harness.CPU_S
+    assert summary["most_mib"] <= harness.MEMORY_MIB
+    assert set(summary["readers"]) == set(REAL)

@@ -68,12 +68,12 @@ def test_all_reduce_of_a_ring():
 
 
 def test_sampling_divides_products_and_keeps_the_batch():
-    whole, tenth = (
+    full, tenth = (
         cost(1_000_000, batch=128, ranks=8),
         cost(1_000_000, batch=128, ranks=8, sample_rate=0.1),
     )
-    assert tenth.products == pytest.approx(whole.products / 10, rel=1e-3)
-    assert tenth.kept == whole.kept
+    assert tenth.products == pytest.approx(full.products / 10, rel=1e-3)
+    assert tenth.kept == full.kept
     tiny = cost(1_000, batch=500, sample_rate=0.1)
     assert tiny.products == 4 * 500 * 500 * 512
 

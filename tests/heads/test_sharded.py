@@ -63,8 +63,8 @@ def compare(ranks, head, x, y, tolerance=1e-10):
             )
     for name, value in want["state"].items():
         got = [rank["state"][name] for rank in ranks]
-        whole = torch.cat(got) if name in SHARDED else got[0]
-        torch.testing.assert_close(whole, value, rtol=tolerance, atol=tolerance)
+        joined = torch.cat(got) if name in SHARDED else got[0]
+        torch.testing.assert_close(joined, value, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -352,18 +352,18 @@ def test_every_combination_of_flags_is_the_same_on_several_ranks(result, i, scen
     options = {} if scenario == "observed" else {"interclass_filtering_threshold": 0.4}
     want = steps(probe_head("dense", COMBINATIONS[i], C, **options), *work.batch())
     ranks = [rank[scenario][i] for rank in result[0][size]]
-    whole = {"loss": ranks[0]["loss"], "d_x": torch.cat([rank["d_x"] for rank in ranks]) / size}
-    whole |= {
+    joined = {"loss": ranks[0]["loss"], "d_x": torch.cat([rank["d_x"] for rank in ranks]) / size}
+    joined |= {
         key: torch.cat([rank[key] for rank in ranks]) for key in ("sample_loss", "margin_rad")
     }
     for kind in ("grads", "state"):
         parts = [rank[kind] for rank in ranks]
-        whole[kind] = {
+        joined[kind] = {
             k: torch.cat([p[k] for p in parts]) if k in SHARDED else v for k, v in parts[0].items()
         }
     for rank in ranks:
         torch.testing.assert_close(
-            {**whole, "observed": rank["observed"]}, want, rtol=1e-9, atol=1e-10, equal_nan=True
+            {**joined, "observed": rank["observed"]}, want, rtol=1e-9, atol=1e-10, equal_nan=True
         )
 
 

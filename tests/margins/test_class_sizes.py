@@ -76,8 +76,8 @@ def test_logit_adjustment_is_a_margin_for_each_pair_of_identities(backend):
 @pytest.mark.parametrize("name", BY_SIZE)
 def test_training_without_class_sizes_is_refused(name, backend):
     head = heads.create(name, embedding_dim=2, num_identities=4, backend=backend)
-    said = f"{name} needs the number of training images of each identity: give class_sizes"
-    with pytest.raises(ValueError, match=said):
+    message = f"{name} needs the number of training images of each identity: give class_sizes"
+    with pytest.raises(ValueError, match=message):
         head(torch.randn(3, 2), [0, 1, 2])
     assert torch.isfinite(head.eval()(torch.randn(3, 2), [0, 1, 2]).loss)
 

@@ -67,7 +67,7 @@ def margin(policy, b):
 def moved(name):
     """Which of the changes move the margin of a loss, at one own angle."""
     policy, b = trained(name, 3), batch()
-    found = {
+    causes = {
         mover for mover, change in CHANGES.items()
         if not torch.equal(margin(policy, b), margin(policy, change(b)))
     }  # fmt: skip
@@ -76,8 +76,8 @@ def moved(name):
         policy.negatives(torch.full((6, 1), 0.45, dtype=torch.float64), b),
         policy.negatives(torch.full((6, 1), 0.45, dtype=torch.float64), other),
     ):
-        found.add("gap")
-    return found
+        causes.add("gap")
+    return causes
 
 
 @pytest.mark.parametrize("name", margins.names())
@@ -92,12 +92,12 @@ def test_every_loss_says_what_moves_its_margin_and_in_which_direction(name):
 
 @pytest.mark.parametrize("name", margins.names())
 def test_what_moves_a_margin_is_what_is_said(name):
-    said = set(margins.moved_by(name))
-    assert moved(name) == said & {"class", "gap", "norm"}
+    causes = set(margins.moved_by(name))
+    assert moved(name) == causes & {"class", "gap", "norm"}
     late, early = margin(trained(name, 40), batch()), margin(trained(name, 3), batch())
     # Running statistics of identities, lengths and draws move on too, without a trend.
-    if not said & {"class", "norm", "chance"}:
-        assert (not torch.equal(late, early)) is ("time" in said)
+    if not causes & {"class", "norm", "chance"}:
+        assert (not torch.equal(late, early)) is ("time" in causes)
 
 
 @pytest.mark.parametrize("name", ["x2_softmax", "sphereface", "sphereface2", "cdml"])

@@ -130,13 +130,20 @@ def test_intervals_over_identities_hold_the_truth_and_those_over_pairs_do_not():
 
 def test_portions_of_replicates_change_nothing(monkeypatch):
     scores, same, a, b, fold = world(3)
-    whole = bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
+    in_one = bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
     monkeypatch.setattr(bootstrap, "_CELLS", 7 * len(scores))
     assert (
         bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
-        == whole
+        == in_one
     )
-    assert whole.keys() == {"auc", "eer", "tar@0.1", "nearest_tar@0.1", "threshold@0.1", "accuracy"}
+    assert in_one.keys() == {
+        "auc",
+        "eer",
+        "tar@0.1",
+        "nearest_tar@0.1",
+        "threshold@0.1",
+        "accuracy",
+    }
 
 
 def test_interval_holds_its_share_of_the_replicates():
@@ -162,7 +169,7 @@ def test_a_draw_without_genuine_pairs_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             {"identities": (np.zeros(640, int), np.zeros(640, int))},
@@ -178,9 +185,9 @@ def test_a_draw_without_genuine_pairs_is_left_out():
         ({"confidence": 1.0}, r"confidence in \(0, 1\)"),
     ],
 )
-def test_intervals_name_what_is_wrong(change, said):
+def test_intervals_name_what_is_wrong(change, message):
     scores, same, a, b, _ = world(0)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         bootstrap.intervals(scores, same, **({"identities": (a, b)} | change))
 
 
@@ -354,7 +361,7 @@ def folds_by_hand(scores, same, fold, w):
     """Fold by fold: every threshold between two scores of the others, above all and at the lowest;
     the middle best.
     """
-    found = []
+    accuracies = []
     for k in np.unique(fold):
         rest, own = fold != k, fold == k
         values = np.unique(scores[rest])[::-1]
@@ -363,8 +370,8 @@ def folds_by_hand(scores, same, fold, w):
         best = [t for t, gain in zip(thresholds, gains, strict=True) if gain == max(gains)]
         right = (scores >= best[len(best) // 2]) == same
         if w[own].sum() > 0:
-            found.append((w * right)[own].sum() / w[own].sum())
-    return np.mean(found)
+            accuracies.append((w * right)[own].sum() / w[own].sum())
+    return np.mean(accuracies)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])

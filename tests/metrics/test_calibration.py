@@ -187,11 +187,11 @@ def test_reliability_of_honest_probabilities_is_near_the_diagonal():
 
 
 @pytest.mark.parametrize(
-    ("p", "bins", "said"),
+    ("p", "bins", "message"),
     [([0.2, 1.2], 1, r"lie in \[0, 1\], got 0.2 to 1.2"), ([0.1, 0.2], 3, "cannot fill 3 bins")],
 )
-def test_reliability_names_what_is_wrong(p, bins, said):
-    with pytest.raises(ValueError, match=said):
+def test_reliability_names_what_is_wrong(p, bins, message):
+    with pytest.raises(ValueError, match=message):
         c.reliability(p, [True, False], bins)
 
 
@@ -249,5 +249,5 @@ def test_reliability_of_tied_probabilities_takes_them_in_the_order_of_the_list()
     got = c.reliability(p, same, 7)
     parts = np.array_split(np.array(in_order), 7)
     np.testing.assert_allclose(got.observed, [same[part].mean() for part in parts])
-    whole = c.reliability(p, same, 1)
-    assert (whole.pairs.tolist(), whole.observed[0]) == ([600], same.mean())
+    one_bin = c.reliability(p, same, 1)
+    assert (one_bin.pairs.tolist(), one_bin.observed[0]) == ([600], same.mean())

@@ -51,7 +51,7 @@ def test_bands_draw_people_where_they_are_known():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "nuisance", "bins", "said"),
+    ("wrong", "nuisance", "bins", "message"),
     [
         ([True], [1.0, 2.0], 2, "must both have shape"),
         ([], [], 2, "no pairs"),
@@ -64,8 +64,8 @@ def test_bands_draw_people_where_they_are_known():
         ),
     ],
 )
-def test_by_nuisance_names_what_is_wrong(wrong, nuisance, bins, said):
-    with pytest.raises(ValueError, match=said):
+def test_by_nuisance_names_what_is_wrong(wrong, nuisance, bins, message):
+    with pytest.raises(ValueError, match=message):
         error_rates.by_nuisance(wrong, nuisance, bins)
 
 

@@ -40,7 +40,7 @@ def test_holm_keeps_the_chance_of_any_false_finding():
 
 
 @pytest.mark.parametrize(
-    ("p", "said"),
+    ("p", "message"),
     [
         ([], "shape"),
         ([[0.1]], "shape"),
@@ -48,6 +48,6 @@ def test_holm_keeps_the_chance_of_any_false_finding():
         ([np.nan], "number 0 is nan"),
     ],
 )
-def test_holm_names_what_is_no_p_value(p, said):
-    with pytest.raises(ValueError, match=said):
+def test_holm_names_what_is_no_p_value(p, message):
+    with pytest.raises(ValueError, match=message):
         holm(p)

@@ -16,8 +16,8 @@ def by_the_script(scores, same, fars=FARS, weights=None):
     """
     rates, tars, _ = roc_curve(same, scores, sample_weight=weights)
     rates, tars = rates[::-1], tars[::-1]
-    found = [min(zip(np.abs(rates - far), range(len(rates)), strict=True))[1] for far in fars]
-    return [(tars[first], rates[first]) for first in found]
+    nearest = [min(zip(np.abs(rates - far), range(len(rates)), strict=True))[1] for far in fars]
+    return [(tars[first], rates[first]) for first in nearest]
 
 
 def ours(scores, same, fars=FARS):

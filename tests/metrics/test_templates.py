@@ -62,7 +62,7 @@ def changed(array, at, value):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda e, t, m, w: (changed(e, (7, 0), np.nan), t, m, w),
@@ -76,8 +76,8 @@ def changed(array, at, value):
         (lambda e, t, m, w: (e, t, m, 0.0 * w), "images of template 0 add up to zero"),
     ],
 )
-def test_pool_names_what_is_wrong(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_pool_names_what_is_wrong(change, message):
+    with pytest.raises(ValueError, match=message):
         templates.pool(*change(*draw()))
 
 

@@ -84,7 +84,7 @@ def test_fold_accuracy_never_looks_at_the_fold_it_judges():
 
 
 @pytest.mark.parametrize(
-    ("scores", "same", "said"),
+    ("scores", "same", "message"),
     [
         ([], [], "no pairs"),
         ([1.0, np.nan], [True, False], "score of pair 1 is NaN"),
@@ -93,8 +93,8 @@ def test_fold_accuracy_never_looks_at_the_fold_it_judges():
         ([1.0, 2.0], [True], "must both have shape"),
     ],
 )
-def test_bad_pairs_are_named(scores, same, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_pairs_are_named(scores, same, message):
+    with pytest.raises(ValueError, match=message):
         v.roc(scores, same)
 
 

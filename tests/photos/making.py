@@ -22,12 +22,12 @@ def faces() -> np.ndarray:
     return drawn.permute(0, 2, 3, 1).numpy().reshape(PEOPLE, EACH, FACE_PX, FACE_PX, 3)
 
 
-def on_ground(*shown: np.ndarray, height: int = 200, width: int = 0) -> np.ndarray:
+def on_ground(*portraits: np.ndarray, height: int = 200, width: int = 0) -> np.ndarray:
     """Faces side by side on a grey ground."""
-    width = width or sum(face.shape[1] + 40 for face in shown)
+    width = width or sum(face.shape[1] + 40 for face in portraits)
     photo = np.full((height, width, 3), 128, dtype=np.uint8)
     left = 20
-    for face in shown:
+    for face in portraits:
         photo[30 : 30 + face.shape[0], left : left + face.shape[1]] = face
         left += face.shape[1] + 40
     return photo

@@ -75,9 +75,9 @@ def test_a_grey_photo_has_a_face(mtcnn):
 
 def test_several_faces_come_largest_first(mtcnn):
     photo = on_ground(scaled(faces()[0, 0], 90), faces()[1, 0], scaled(faces()[2, 0], 60))
-    found = finding.look(photo, mtcnn).faces
-    assert len(found) == 3
-    assert [int(face.box[0] + face.box[2]) // 2 for face in found] == pytest.approx(
+    largest_first = finding.look(photo, mtcnn).faces
+    assert len(largest_first) == 3
+    assert [int(face.box[0] + face.box[2]) // 2 for face in largest_first] == pytest.approx(
         [214, 65, 348], abs=12
     )
 
@@ -135,10 +135,10 @@ def test_a_large_face_is_averaged_and_lands_in_the_same_place(square):
     landmarks = TEMPLATE_112 * 10 + [300, 200]
     photo = dotted(landmarks, 1700, 1900, 40.0)
     cut = finding.cut_out(photo, Face(np.zeros(4), landmarks, 1.0), 112, square)
-    (found,) = Dots().find(cut)
+    (face,) = Dots().find(cut)
     left, top, right, _ = square or (0.0, 0.0, 112.0, 112.0)
-    wanted = (TEMPLATE_112 - [left, top]) * 112 / (right - left)
-    assert found.landmarks == pytest.approx(wanted, abs=0.7)
+    expected = (TEMPLATE_112 - [left, top]) * 112 / (right - left)
+    assert face.landmarks == pytest.approx(expected, abs=0.7)
     stripes = np.full((1600, 1600, 3), 0, dtype=np.uint8)
     stripes[:, ::2] = 255
     flat = finding.cut_out(stripes, Face(np.zeros(4), TEMPLATE_112 * 10 + 200, 1.0))
@@ -187,16 +187,16 @@ def test_boxes_of_insightface_become_faces():
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "said"),
+    ("name", "module", "message"),
     [
         ("yunet", "cv2", r"^YuNet needs OpenCV, .*pip install opencv-python-headless$"),
         ("scrfd", "insightface.model_zoo", r"^SCRFD needs insightface.* pip install insightface"),
         ("mtcnn", "facenet_pytorch", r'^finding faces with MTCNN needs .*"cdmllab\[photos\]"$'),
     ],
 )
-def test_what_is_not_installed_is_named(name, module, said, monkeypatch, tmp_path):
+def test_what_is_not_installed_is_named(name, module, message, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingPackageError, match=said):
+    with pytest.raises(MissingPackageError, match=message):
         detectors.create(name, None if name == "mtcnn" else tmp_path)
 
 

@@ -53,15 +53,15 @@ def test_folds_have_about_as_many_genuine_pairs():
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "message"),
     [
         ((3, 3, 3), "3 people, 3 of them .* do not fill 10 folds"),
         ((2,) * 5 + (1,) * 30, "35 people, 5 of them .*; 5 folds could be filled"),
         ((5,) * 12, "12 people, 12 of them .*; 6 folds could be filled"),
     ],
 )
-def test_too_few_people_are_refused_with_what_would_do(counts, said):
-    with pytest.raises(CdmlLabError, match=said):
+def test_too_few_people_are_refused_with_what_would_do(counts, message):
+    with pytest.raises(CdmlLabError, match=message):
         draw(people(*counts), Rules())
 
 
@@ -98,8 +98,8 @@ def test_hard_impostors_are_the_most_alike_one_for_each_two_people_first():
                 two = tuple(sorted((ids[i], ids[j])))
                 if ids[i] < ids[j] and e[i] @ e[j] > best.get(two, (-2, ()))[0]:
                     best[two] = (e[i] @ e[j], tuple(sorted((i, j))))
-        wanted = [pair for _, pair in sorted(best.values(), reverse=True)[:3]]
-        assert got[:3] == wanted
+        expected = [pair for _, pair in sorted(best.values(), reverse=True)[:3]]
+        assert got[:3] == expected
         assert len(set(got)) == 6
     assert (easy.first[easy.same] == hard.first[hard.same]).all()
 
@@ -133,7 +133,9 @@ def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
     protocol.write(made, out)
 
     judged = protocols.load(str(out / "protocol.npz"))
-    wanted = judged.images.read(np.stack([judged.pairs.first, judged.pairs.second], 1).reshape(-1))
+    expected = judged.images.read(
+        np.stack([judged.pairs.first, judged.pairs.second], 1).reshape(-1)
+    )
     assert np.bincount(judged.pairs.fold).tolist() == [6] * 10
     who = np.concatenate(judged.people())
     folds = np.concatenate([judged.pairs.fold] * 2)
@@ -143,15 +145,15 @@ def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
         stored, same = pickle.load(file, encoding="bytes")  # written above
     assert len(stored) == 2 * len(same) == 120
     assert same == judged.pairs.same.tolist()
-    assert (bins.read(out / "protocol.bin").decoded() == wanted).all()
+    assert (bins.read(out / "protocol.bin").decoded() == expected).all()
     cut = np.array_split(np.arange(len(same)), 10)  # sklearn's KFold without shuffling
     assert [k for k, rows in enumerate(cut) for _ in rows] == judged.pairs.fold.tolist()
 
     number, per_fold, paths, listed = lfw_reader(out)
     assert (number, per_fold) == (10, 3)
     assert listed == judged.pairs.same.tolist()
-    shown = np.stack([np.asarray(Image.open(path)) for path in paths])
-    assert (shown == wanted).all()
+    decoded = np.stack([np.asarray(Image.open(path)) for path in paths])
+    assert (decoded == expected).all()
     ours = pair_lists.lfw(out / "pairs.txt")
     assert (ours.pairs.fold == judged.pairs.fold).all()
     assert len(ours.found_below(out / "images")) == len(made.jpeg)
@@ -208,7 +210,7 @@ def test_names_for_lists_have_no_spaces_and_stay_different():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"identity": [0, 0, 1, 1]}, "1 pairs contradict the identities"),
         ({"fold": [0, 1], "identity": [0, 0, 1, 2]}, None),
@@ -222,7 +224,7 @@ def test_names_for_lists_have_no_spaces_and_stay_different():
         ({"images": np.zeros((4, 8, 8, 3))}, "images must be uint8"),
     ],
 )  # fmt: skip
-def test_inspect_says_what_is_wrong_with_a_protocol(tmp_path, change, said):
+def test_inspect_says_what_is_wrong_with_a_protocol(tmp_path, change, message):
     arrays = {
         "images": np.zeros((4, 8, 8, 3), np.uint8),
         "first": [0, 2],
@@ -230,6 +232,6 @@ def test_inspect_says_what_is_wrong_with_a_protocol(tmp_path, change, said):
         "same": [1, 0],
     }
     np.savez(tmp_path / "p.npz", **(arrays | change))
-    found = inspect(tmp_path / "p.npz")
-    assert found.kind == "protocol"
-    assert found.problems == [] if said is None else said in " ".join(found.problems)
+    report = inspect(tmp_path / "p.npz")
+    assert report.kind == "protocol"
+    assert report.problems == [] if message is None else message in " ".join(report.problems)

@@ -29,11 +29,11 @@ def planned(row, sets, data, work):
     return plan.RowPlan(config, changes, required, 0, 0, 1, 128, timed, None)
 
 
-def go(mini, data, tell=lambda _: None, within=None):
+def go(mini, data, report=lambda _: None, within=None):
     work = steps.RowWork(mini.row, 0, within)
     steps.accept(work, list(mini.sets.sets))
     row_plan = planned(mini.row, mini.sets, data, work.folder)
-    return steps.carry_out(work, row_plan, data, tell, options=OPTIONS, patience=SHORT)
+    return steps.carry_out(work, row_plan, data, report, options=OPTIONS, patience=SHORT)
 
 
 def final(folder: Path) -> dict[str, bytes]:
@@ -41,23 +41,26 @@ def final(folder: Path) -> dict[str, bytes]:
 
 
 def test_row_goes_from_its_mirror_to_a_verdict_and_is_not_done_twice(mini, data, mirror):
-    said = []
-    done = go(mini, data, said.append)
+    messages = []
+    done = go(mini, data, messages.append)
     assert done.verdict.startswith(
         ("Reproduced within the errors", "Not reproduced", "Above the published")
     )
-    assert [line.split(":")[0] for line in said if not line.startswith((" ", "step", "mini"))] == [
+    steps_reported = [
+        line.split(":")[0] for line in messages if not line.startswith((" ", "step", "mini"))
+    ]
+    assert steps_reported == [
         "fetch", "fetch", "prepare", "prepare", "train", "evaluate", "compare",
     ]  # fmt: skip
     kept = json.loads((done.folder / steps.COMPARISON).read_text())
     (one,) = kept["protocols"]
     assert (one["protocol"], one["published"], len(one["per_fold"])) == ("lfw", 65.0, 10)
     assert kept["deviations"] == ["it is small"]
-    before, asked = final(done.folder), len(mirror.asked)
+    before, requests = final(done.folder), len(mirror.asked)
     weights = (done.run.folder / "backbone.safetensors").stat().st_mtime_ns
     again = []
     assert go(mini, data, again.append).compared == done.compared
-    assert (final(done.folder), len(mirror.asked)) == (before, asked)
+    assert (final(done.folder), len(mirror.asked)) == (before, requests)
     assert (done.run.folder / "backbone.safetensors").stat().st_mtime_ns == weights
     assert "evaluate: lfw (done before)" in again
 
@@ -75,10 +78,10 @@ def test_card_is_the_hubs_and_says_what_the_network_reaches(mini, data):
 
 
 def work_until_killed(mini, data, pipe, within):
-    def tell(line):
+    def report(line):
         pipe.send(line)
 
-    go(mini, data, tell, within)
+    go(mini, data, report, within)
 
 
 def test_row_killed_at_each_step_ends_with_the_same_files(mini, data, tmp_path, monkeypatch):
@@ -176,7 +179,7 @@ def test_consent_is_asked_for_what_would_be_fetched_and_remembered(mini, data):
 def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_path):
     work = steps.RowWork(mini.row, 0)
     row_plan = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
-    told = "\n".join(plan.lines(mini.row, row_plan))
+    text = "\n".join(plan.lines(mini.row, row_plan))
     assert mirror.asked == []
     assert row_plan.fetch_bytes == sum(one.bytes for one in mini.sets.sets.values())
     assert row_plan.images == 128
@@ -187,8 +190,8 @@ def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_p
         "MiB",
         "differs  it is small",
     ):
-        assert word in told
-    assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ per second on cpu", told)
+        assert word in text
+    assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ per second on cpu", text)
 
 
 def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path, monkeypatch):
@@ -203,8 +206,8 @@ def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path
     row_plan = planned(mini.row, mini.sets, data, done.folder)
     path = ledger.write(done, row_plan, results)
     assert path == results / "reproductions/mini__s0.json"
-    found = sweeps.trained_as_published(mini.row.preset, results)
-    assert found["lfw accuracy"] == pytest.approx([done.compared[0].ours / 100], abs=1e-5)
+    published = sweeps.trained_as_published(mini.row.preset, results)
+    assert published["lfw accuracy"] == pytest.approx([done.compared[0].ours / 100], abs=1e-5)
     _, faults = audit.check(results, tmp_path)
     assert not [fault for fault in faults if "has no" in fault]
 

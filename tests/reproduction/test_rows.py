@@ -26,9 +26,9 @@ LFW = Accuracy(
 
 
 def test_every_published_row_with_a_preset_is_there_by_each_recipe():
-    wanted = [p for row in published.ROWS for p in (row.preset, row.datn_code_preset) if p]
-    assert len(wanted) == 28
-    assert [row.preset for row in table() if row.name != "demo"] == wanted
+    expected = [p for row in published.ROWS for p in (row.preset, row.datn_code_preset) if p]
+    assert len(expected) == 28
+    assert [row.preset for row in table() if row.name != "demo"] == expected
     for row in table():
         assert presets.load(row.preset).name == row.preset
         assert set(row.pairs) >= set(row.protocols)

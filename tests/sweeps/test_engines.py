@@ -40,9 +40,9 @@ def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
 
         engine.submit = watched
         sweep = Sweep(spec, tmp_path)
-        found = sweep.run(engine)["one"]
+        finished = sweep.run(engine)["one"]
     assert killed == [True]
-    assert len(found) == 3
+    assert len(finished) == 3
     attempts = {row.task: row.attempts for row in sweep.rows()}
     assert attempts == {"one/s0": 1, "one/s1": 2, "one/s2": 1}
     assert (
@@ -56,17 +56,17 @@ def test_a_local_ray(tmp_path):
     with engines.ray("local", tmp_path) as engine:
         assert engine.room >= 1
         sweep = Sweep(spec, tmp_path)
-        found = sweep.run(engine)["one"]
-    assert len(found) == 2
-    assert all(one.measures["digits/known"]["accuracy"] > 0.5 for one in found)
+        finished = sweep.run(engine)["one"]
+    assert len(finished) == 2
+    assert all(one.measures["digits/known"]["accuracy"] > 0.5 for one in finished)
     assert {row.state for row in sweep.rows()} == {"finished"}
     assert json.loads((sweep.folder / "states.json").read_text())[0]["state"] == "finished"
 
 
 def test_ray_workers_look_in_the_folders_of_whoever_started_the_sweep(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
-    told = {}
-    monkeypatch.setattr(ray, "init", lambda **options: told.update(options))
+    options_given = {}
+    monkeypatch.setattr(ray, "init", lambda **options: options_given.update(options))
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4})
     monkeypatch.chdir(tmp_path)
@@ -74,7 +74,7 @@ def test_ray_workers_look_in_the_folders_of_whoever_started_the_sweep(tmp_path, 
     monkeypatch.setenv("CDMLLAB_DATA", "a:/b")
     with engines.ray("somewhere:1") as engine:
         assert engine.within == str(tmp_path / "mine")
-    assert told["runtime_env"]["env_vars"] == {
+    assert options_given["runtime_env"]["env_vars"] == {
         "CDMLLAB_RUNS": str(tmp_path / "mine"),
         "CDMLLAB_DATA": f"{tmp_path / 'a'}:/b",
     }

@@ -113,8 +113,8 @@ def test_one_point_for_all_arms_is_the_best_on_average(tmp_path):
     ] == [16.0] * 6
 
 
-@pytest.mark.parametrize(("measure", "wanted"), [("accuracy", "cdml"), ("eer", "arcface")])
-def test_the_winner_goes_on_alone(tmp_path, measure, wanted):
+@pytest.mark.parametrize(("measure", "winner"), [("accuracy", "cdml"), ("eer", "arcface")])
+def test_the_winner_goes_on_alone(tmp_path, measure, winner):
     tune = {**PLAIN["stages"]["tune"], "choose_by": measure}
     large = {"winner_of": "tune", "settings": {"epochs": 3}, "start_from": "tune"}
     spec = load(written(tmp_path, stages={"tune": tune, "large": large}))
@@ -123,8 +123,8 @@ def test_the_winner_goes_on_alone(tmp_path, measure, wanted):
         for t in expand.tasks(spec, "tune", {})
     ]
     (task,) = expand.tasks(spec, "large", {"tune": earlier})
-    assert (task.arm, task.config["loss"]["name"], task.config["epochs"]) == (wanted, wanted, 3)
-    assert task.config["start_from"] == f"runs/{wanted}"
+    assert (task.arm, task.config["loss"]["name"], task.config["epochs"]) == (winner, winner, 3)
+    assert task.config["start_from"] == f"runs/{winner}"
 
 
 def test_several_presets_name_the_tasks(tmp_path):

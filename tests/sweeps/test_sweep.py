@@ -36,7 +36,7 @@ class Here:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A sweep of three stages, done once: its spec, the folder of its runs, what it found."""
+    """A finished sweep of three stages: the folder of its runs, its spec, results and messages."""
     folder = tmp_path_factory.mktemp("finished")
     spec = load(
         written(
@@ -53,40 +53,40 @@ def finished(tmp_path_factory):
             ),
         )
     )
-    told = []
-    found = Sweep(spec, folder).run(Here(folder), told.append)
-    return folder, spec, found, told
+    messages = []
+    done = Sweep(spec, folder).run(Here(folder), messages.append)
+    return folder, spec, done, messages
 
 
 def test_a_sweep_trains_judges_and_goes_from_stage_to_stage(finished):
-    folder, _, found, told = finished
-    assert [len(found[name]) for name in ("tune", "compare", "large")] == [6, 4, 2]
+    folder, _, done, messages = finished
+    assert [len(done[name]) for name in ("tune", "compare", "large")] == [6, 4, 2]
     assert (
         len(list(Run.list(folder))) == 10
     )  # seed 0 of the two best points was trained when they were found
-    large = found["large"][1]
+    large = done["large"][1]
     assert large.task.arm in ("arcface", "cdml")
     begun = Run.open(large.task.config["start_from"]).config
     assert (begun["loss"], begun["seed"]) == (large.task.config["loss"], 1)
     assert 0.5 < large.measures["digits/known"]["accuracy"] <= 1.0
     assert len(large.per_fold["digits/known"]) == 10
-    assert sum(line.startswith("[") for line in told) == 12
-    assert told[-1].startswith("[2/2] large/")
+    assert sum(line.startswith("[") for line in messages) == 12
+    assert messages[-1].startswith("[2/2] large/")
 
 
 def test_the_summary_has_a_row_for_every_arm_and_point(finished):
-    _, spec, found, _ = finished
-    lines = summary(spec, "tune", found["tune"])
+    _, spec, done, _ = finished
+    lines = summary(spec, "tune", done["tune"])
     assert len(lines) == 1 + 6
     assert sum("<- best of this arm" in line for line in lines) == 2
-    assert "±" in summary(spec, "compare", found["compare"])[1]
+    assert "±" in summary(spec, "compare", done["compare"])[1]
 
 
 def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choose(finished):
-    _, spec, found, _ = finished
+    _, spec, by_stage, _ = finished
     templates = {"lab/ijb": {"tar_at_far_0.001": 0.2}}
-    done = [one._replace(measures=one.measures | templates) for one in found["compare"]]
-    assert summary(spec, "compare", done) == summary(spec, "compare", found["compare"])
+    done = [one._replace(measures=one.measures | templates) for one in by_stage["compare"]]
+    assert summary(spec, "compare", done) == summary(spec, "compare", by_stage["compare"])
     (stage,) = record.build(spec, {"compare": done})["stages"]
     assert stage["chosen"] == {}
     assert all(
@@ -97,20 +97,20 @@ def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choos
 
 
 def test_what_is_finished_is_not_done_again(finished):
-    folder, spec, found, _ = finished
+    folder, spec, done, _ = finished
     engine = Here(folder)
     again = Sweep(spec, folder)
     assert {row.state for row in again.rows()} == {"finished"}
-    assert again.run(engine) == found
+    assert again.run(engine) == done
     assert engine.done == []
 
 
 def one_digit_is_another(monkeypatch):
     """The digits as they would be if somebody had drawn over the first image."""
-    whole = datasets.load("digits", {})
-    images = whole.images.copy()
+    digits = datasets.load("digits", {})
+    images = digits.images.copy()
     images[0] = 255 - images[0]
-    changed = ArraySet(images, whole.labels, whole.num_identities)
+    changed = ArraySet(images, digits.labels, digits.num_identities)
     monkeypatch.setitem(
         datasets._TABLE, "digits", datasets.DataSource("", lambda: changed, lambda: "")
     )
@@ -127,7 +127,9 @@ def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
         assert not {one.run for one in first} & {one.run for one in second}
     looks = []
     look = datasets.look
-    monkeypatch.setattr(datasets, "look", lambda *of: (looks.append(of), look(*of))[1])
+    monkeypatch.setattr(
+        datasets, "look", lambda *arguments: (looks.append(arguments), look(*arguments))[1]
+    )
     again = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     assert {one.run for one in again} == {
         one.run for one in first
@@ -145,12 +147,12 @@ def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
         )
         with pytest.raises(KeyError):
             train(Config.parse(only.config), within=tmp_path)
-    told = []
-    done = task.carry_out(only, tmp_path, told.append)
+    messages = []
+    done = task.carry_out(only, tmp_path, messages.append)
     (begun, finished) = Run.list(tmp_path)
     assert (begun.status, finished.status) == ("failed", "finished")
     assert done.run == str(finished.folder)
-    assert any("was started on other data (images)" in line for line in told)
+    assert any("was started on other data (images)" in line for line in messages)
 
 
 def test_an_evaluation_that_is_gone_is_made_again(tmp_path):

@@ -82,16 +82,16 @@ def test_a_head_that_knows_gets_full_marks(lab):
             away = torch.nn.functional.normalize(torch.randn(len(true), 16, generator=rng), dim=1)
             return centres[true] + 2e-3 * difficulty.argsort().argsort()[:, None] * away
 
-    told = truth.look(Placed(), head)
-    assert told["truth/similarity"] > 0.9
-    assert told["truth/similarity_auc"] > 0.9
+    metrics = truth.look(Placed(), head)
+    assert metrics["truth/similarity"] > 0.9
+    assert metrics["truth/similarity_auc"] > 0.9
     assert (
-        told["truth/angle_deg_easy"]
-        < told["truth/angle_deg_middling"]
-        < told["truth/angle_deg_hard"]
+        metrics["truth/angle_deg_easy"]
+        < metrics["truth/angle_deg_middling"]
+        < metrics["truth/angle_deg_hard"]
     )
-    assert told["truth/angle_deg_hard"] < told["truth/angle_deg_mislabelled"]
-    assert told["truth/margin_rad_easy"] == pytest.approx(0.5, abs=1e-4)
+    assert metrics["truth/angle_deg_hard"] < metrics["truth/angle_deg_mislabelled"]
+    assert metrics["truth/margin_rad_easy"] == pytest.approx(0.5, abs=1e-4)
 
 
 def test_only_the_lab_knows(tmp_path):

@@ -26,7 +26,7 @@ def run_of(folder, **changes):
 
 def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
     """The second begins while the first is at work, waits for it, says so, and returns its run."""
-    told, done, began, go_on = [], [], threading.Event(), threading.Event()
+    messages, done, began, go_on = [], [], threading.Event(), threading.Event()
     fit = entry._fit
 
     def slow(*arguments):
@@ -34,23 +34,23 @@ def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
         assert go_on.wait(60)
         fit(*arguments)
 
-    def tell(line):
-        told.append(line)
+    def report(line):
+        messages.append(line)
         go_on.set()
 
     monkeypatch.setattr(entry, "_fit", slow)
     first = threading.Thread(target=lambda: done.append(train(config(epochs=2), within=tmp_path)))
     first.start()
     assert began.wait(60)
-    second = train(config(epochs=2), within=tmp_path, report=tell)
+    second = train(config(epochs=2), within=tmp_path, report=report)
     first.join()
     (run,) = Run.list(tmp_path)
     assert {run.folder} == {second.run.folder, done[0].run.folder}
-    waiting, found = told
+    waiting, reused = messages
     assert waiting.startswith(
         f"another process is training this config in {run.folder}; waiting for it to end"
     )
-    assert found == f"{run.folder} has this config and is finished"
+    assert reused == f"{run.folder} has this config and is finished"
 
 
 def test_one_of_another_config_does_not_wait(tmp_path):
@@ -160,9 +160,9 @@ def test_a_signal_stops_a_training_and_it_goes_on(tmp_path, number):
     while process.poll() is None and not list((tmp_path / "runs").glob("*/checkpoints/step-*")):
         time.sleep(0.05)
     process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
+    stderr = process.communicate(timeout=120)[1]
     assert process.returncode == 128 + number
-    assert said.strip() == "cdmllab: stopped; finished work is kept"
+    assert stderr.strip() == "cdmllab: stopped; finished work is kept"
     (run,) = Run.list(tmp_path / "runs")
     assert run.status == "stopped"
     assert run.record["error"] == (

@@ -166,20 +166,21 @@ def test_records_of_earlier_versions_are_compared_as_far_as_they_go():
 
 def test_a_finished_run_is_returned_while_its_data_is_the_same(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
-    told = []
+    messages = []
     assert (
-        train(config(), within=tmp_path / "runs", report=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=messages.append).run.folder
+        == first.run.folder
     )
-    assert told == [f"{first.run.folder} has this config and is finished"]
+    assert messages == [f"{first.run.folder} has this config and is finished"]
 
 
 def test_changed_data_is_trained_on_anew_and_the_change_is_named(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
     swap(people)
-    told = []
-    second = train(config(), within=tmp_path / "runs", report=told.append)
+    messages = []
+    second = train(config(), within=tmp_path / "runs", report=messages.append)
     assert second.run.folder != first.run.folder
-    assert told[0] == (
+    assert messages[0] == (
         f"{first.run.folder} has this config and is finished, but its data has changed since "
         "(images): starting a new run"
     )
@@ -191,11 +192,12 @@ def test_changed_data_is_trained_on_anew_and_the_change_is_named(people, tmp_pat
 def test_a_finished_run_outlives_its_data(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
     shutil.rmtree(people)
-    told = []
+    messages = []
     assert (
-        train(config(), within=tmp_path / "runs", report=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=messages.append).run.folder
+        == first.run.folder
     )
-    assert "its data cannot be compared: people is neither in a data folder" in told[0]
+    assert "its data cannot be compared: people is neither in a data folder" in messages[0]
 
 
 def test_a_finished_run_of_an_earlier_version_is_returned_and_that_is_said(people, tmp_path):
@@ -204,11 +206,12 @@ def test_a_finished_run_of_an_earlier_version_is_returned_and_that_is_said(peopl
         key: value for key, value in first.run.record.items() if key not in ("data", "config")
     }
     (first.run.folder / "run.json").write_text(json.dumps(record))
-    told = []
+    messages = []
     assert (
-        train(config(), within=tmp_path / "runs", report=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=messages.append).run.folder
+        == first.run.folder
     )
-    assert told == [
+    assert messages == [
         f"{first.run.folder} has this config and is finished; it is unknown whether its data has "
         f"changed since"
     ]
@@ -221,24 +224,26 @@ def test_other_weights_to_start_from_are_other_data(people, tmp_path):
     assert train(tuning, within=tmp_path / "runs").run.folder == first.run.folder
     other = train(config(seed=2), within=tmp_path / "start")
     shutil.copy(other.run.folder / "backbone.safetensors", start.run.folder)
-    told = []
+    messages = []
     assert (
-        train(tuning, within=tmp_path / "runs", report=told.append).run.folder != first.run.folder
+        train(tuning, within=tmp_path / "runs", report=messages.append).run.folder
+        != first.run.folder
     )
-    assert "(the weights in start_from)" in told[0]
+    assert "(the weights in start_from)" in messages[0]
 
 
 def test_a_world_is_not_rendered_again_to_find_a_finished_run(data, tmp_path, monkeypatch):
     lab = {"name": "lab", "num_identities": 3, "images_per_identity": 4, "size": 32}
-    wanted = config(data=lab, backbone={**PLAIN["backbone"], "size": 32})
-    first = train(wanted, within=tmp_path / "runs")
+    settings = config(data=lab, backbone={**PLAIN["backbone"], "size": 32})
+    first = train(settings, within=tmp_path / "runs")
     shutil.rmtree(data / "lab")
     monkeypatch.setattr(cache, "fill", lambda *_: pytest.fail("rendered"))
-    told = []
+    messages = []
     assert (
-        train(wanted, within=tmp_path / "runs", report=told.append).run.folder == first.run.folder
+        train(settings, within=tmp_path / "runs", report=messages.append).run.folder
+        == first.run.folder
     )
-    assert told == [f"{first.run.folder} has this config and is finished"]
+    assert messages == [f"{first.run.folder} has this config and is finished"]
 
 
 # What `resume` does.
@@ -290,16 +295,16 @@ def test_the_advice_that_is_given_works(begun, people, tmp_path):
 def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
     record = {key: value for key, value in begun.record.items() if key not in ("data", "config")}
     (begun.folder / "run.json").write_text(json.dumps(record))
-    told = []
-    assert resume(begun.folder, report=told.append).run.status == "finished"
+    messages = []
+    assert resume(begun.folder, report=messages.append).run.status == "finished"
     assert (
         f"{begun.folder} has no fingerprint of its data: it is unknown whether it has changed"
-        in told
+        in messages
     )
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"optimiser": {"lr": 0.05}}, r"optimiser\.lr is 0\.05 and was 0\.1"),
         ({"epochs": 3}, r"epochs is 3 and was 2"),
@@ -309,18 +314,18 @@ def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
         ({"batch_size": 2}, r"batch_size is 2 and was 4"),
     ],
 )
-def test_an_edited_config_is_refused_by_key(begun, change, said):
+def test_an_edited_config_is_refused_by_key(begun, change, message):
     (begun.folder / "config.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
     before = begun.record
     with pytest.raises(
-        CdmlLabError, match=rf"config\.yaml was edited after the run started: {said}\. "
+        CdmlLabError, match=rf"config\.yaml was edited after the run started: {message}\. "
     ):
         resume(begun.folder)
     assert begun.record == before
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("epochs: [", r"config\.yaml is not readable YAML"),
         ("- 1", r"config\.yaml must contain keys and values"),
@@ -331,9 +336,9 @@ def test_an_edited_config_is_refused_by_key(begun, change, said):
         ("", r"config\.yaml must contain keys and values"),
     ],
 )
-def test_a_config_that_is_none_any_more_is_named(begun, text, said):
+def test_a_config_that_is_none_any_more_is_named(begun, text, message):
     (begun.folder / "config.yaml").write_text(text)
-    with pytest.raises(CdmlLabError, match=said):
+    with pytest.raises(CdmlLabError, match=message):
         resume(begun.folder)
 
 

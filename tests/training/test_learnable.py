@@ -68,8 +68,12 @@ def test_the_expected_pairs_of_a_batch_are_those_that_random_batches_have():
 
 def test_a_few_pairs_are_a_warning_and_not_the_end(data, tmp_path):
     folder(data / "people", [2] * 12)
-    told = []
-    assert train(config(batch_size=2), within=tmp_path, report=told.append).run.status == "finished"
+    messages = []
+    assert (
+        train(config(batch_size=2), within=tmp_path, report=messages.append).run.status
+        == "finished"
+    )
     assert any(
-        "a batch of 2 images has 0.043 pairs of one identity on average" in line for line in told
+        "a batch of 2 images has 0.043 pairs of one identity on average" in line
+        for line in messages
     )

@@ -84,11 +84,11 @@ def test_a_pack_may_be_named_by_its_file(tmp_path, data):
 def test_what_is_missing_is_named_without_inventing_a_script(people, data):
     with pytest.raises(DataError, match=r"^/nowhere/faces_112 does not exist$"):
         datasets.load("pack", {"folder": "/nowhere/faces_112"})
-    said = datasets.missing("pack", {"folder": "sub/faces_112"})
-    assert said == f"sub/faces_112 is neither in a data folder ({data}) nor in the current one"
-    wanted = presets.load(str(own(people / "x.yaml", data={"name": "pack", "folder": "gone"})))
+    message = datasets.missing("pack", {"folder": "sub/faces_112"})
+    assert message == f"sub/faces_112 is neither in a data folder ({data}) nor in the current one"
+    settings = presets.load(str(own(people / "x.yaml", data={"name": "pack", "folder": "gone"})))
     with pytest.raises(CdmlLabError, match="is neither in a data folder"):
-        train(wanted, within=people)
+        train(settings, within=people)
 
 
 SCRIPTS = Path(__file__).parents[2] / "data_scripts"
@@ -96,8 +96,8 @@ SCRIPTS = Path(__file__).parents[2] / "data_scripts"
 
 @pytest.mark.parametrize("made", ["casia_webface_112", "ms1mv3_112", "lfw_112"])
 def test_a_script_that_is_named_is_there_and_makes_it(data, made):
-    said = datasets.missing("pack", {"folder": made})
-    script = SCRIPTS / said.split("data_scripts/")[1].split("`")[0]
+    message = datasets.missing("pack", {"folder": made})
+    script = SCRIPTS / message.split("data_scripts/")[1].split("`")[0]
     assert script.is_file()
     assert made in registry.get(script.stem).makes
 

@@ -62,8 +62,8 @@ def test_a_run_keeps_the_precision_it_was_begun_in(tmp_path, monkeypatch):
     done = resume(begun.folder)
     assert done.run.record["precision"] == "bfloat16"
     assert done.run.config["speed"]["precision"] == "auto"
-    whole = train(config(speed={"precision": "bfloat16"}), within=tmp_path / "whole")
-    same(done, whole)
+    uninterrupted = train(config(speed={"precision": "bfloat16"}), within=tmp_path / "whole")
+    same(done, uninterrupted)
     assert train(config(**fast), within=tmp_path).run.folder == begun.folder
     assert train(config(**fast), within=tmp_path, redo=True).run.record["precision"] == "float32"
 
@@ -107,9 +107,9 @@ def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, st
     (run,) = Run.list(tmp_path / "runs")
     assert run.status == "running"
     newest = checkpoint.steps(run.folder)[-1]
-    told = []
-    done = resume(run.folder, report=told.append)
-    assert going_on_from(run, newest) in told
+    messages = []
+    done = resume(run.folder, report=messages.append)
+    assert going_on_from(run, newest) in messages
     same(done, straight)
 
 
@@ -128,13 +128,13 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, str
     content = bytearray(payload.read_bytes())
     content[len(content) // 2] ^= 1
     payload.write_bytes(content)
-    told = []
-    done = resume(run.folder, report=told.append)
+    messages = []
+    done = resume(run.folder, report=messages.append)
     assert (
         f"{second} is damaged ({payload.name} has changed): falling back to the one before it"
-        in told
+        in messages
     )
-    assert going_on_from(run, first) in told
+    assert going_on_from(run, first) in messages
     same(done, straight)
 
 
@@ -152,9 +152,9 @@ def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monk
         "00000014",
         "00000021",
     ]
-    told = []
-    done = resume(run.folder, report=told.append)
-    assert f"{run.folder.name}: continuing from step 21" in told
+    messages = []
+    done = resume(run.folder, report=messages.append)
+    assert f"{run.folder.name}: continuing from step 21" in messages
     m = done.run.metrics()
     assert list(m["step"]) == list(range(1, len(m["step"]) + 1))
     assert list(m["loss"][:14]) == list(before)
@@ -174,9 +174,9 @@ def test_a_checkpoint_written_half_is_no_checkpoint(monkeypatch, tmp_path, strai
     run = interrupted(monkeypatch, tmp_path, 20)
     before, newest = checkpoint.steps(run.folder)
     newest.rename(newest.with_name(f".{newest.name}.tmp"))
-    told = []
-    same(resume(run.folder, report=told.append), straight)
-    assert going_on_from(run, before) in told
+    messages = []
+    same(resume(run.folder, report=messages.append), straight)
+    assert going_on_from(run, before) in messages
 
 
 def test_a_finished_run_keeps_its_network_and_no_checkpoints(straight):
@@ -203,10 +203,10 @@ def test_a_run_that_diverges_leaves_a_diagnosis(tmp_path):
         train(config(**wild), within=tmp_path)
     (run,) = Run.list(tmp_path)
     assert run.status == "failed"
-    told = json.loads((run.folder / "diagnosis.json").read_text())
-    assert told["lr"] == 1e30
-    assert len(told["rows"]) == 64
-    assert told["parameters_not_finite"] or told["embeddings_not_finite"]
+    diagnosis = json.loads((run.folder / "diagnosis.json").read_text())
+    assert diagnosis["lr"] == 1e30
+    assert len(diagnosis["rows"]) == 64
+    assert diagnosis["parameters_not_finite"] or diagnosis["embeddings_not_finite"]
 
 
 def test_fine_tuning_starts_from_the_weights_of_a_run(tmp_path, straight):

@@ -66,8 +66,8 @@ def killed_after_checkpoints(process, folder, count):
         *launcher.children(recursive=True),
     ]:  # the workers have sessions of their own
         each.kill()
-    said, _ = process.communicate()
-    assert len(seen) > count, said
+    output, _ = process.communicate()
+    assert len(seen) > count, output
     return newest(folder)
 
 
@@ -90,9 +90,11 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
     assert reached == sorted(set(reached))
     before = run.metrics()
 
-    said, _ = (last := torchrun(2, "--resume", run.folder, runs=runs)).communicate(timeout=LIMIT_S)
-    assert last.returncode == 0, said
-    assert f"continuing from step {reached[-1]}" in said
+    output, _ = (last := torchrun(2, "--resume", run.folder, runs=runs)).communicate(
+        timeout=LIMIT_S
+    )
+    assert last.returncode == 0, output
+    assert f"continuing from step {reached[-1]}" in output
     done = load(run)
     m = run.metrics()
     assert run.status == "finished"
@@ -119,6 +121,6 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
 def test_what_several_processes_cannot_do_is_told(tmp_path, change, sentence):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
     process = torchrun(2, tmp_path / "own.yaml", runs=tmp_path / "runs")
-    said, _ = process.communicate(timeout=LIMIT_S)
+    output, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode != 0
-    assert sentence in said
+    assert sentence in output

@@ -14,7 +14,7 @@ from cdmllab.training import checkpoint, shards
 
 def state(fill=None):
     """A state with every kind of value; all its numbers 0 with `fill`."""
-    found = {
+    values = {
         "net": {
             "w": torch.arange(6.0).view(2, 3),
             "half": torch.tensor([1.5], dtype=torch.bfloat16),
@@ -26,10 +26,15 @@ def state(fill=None):
         "plain": {"a": 3, "b": 0.1, "c": None, "d": True, "e": "text"},
     }
     if fill is not None:
-        for tensor in (*found["net"].values(), found["steps"], found["random"], found["channels"]):
+        for tensor in (
+            *values["net"].values(),
+            values["steps"],
+            values["random"],
+            values["channels"],
+        ):
             tensor.fill_(fill)
-        found["plain"] = {"a": fill, "b": float(fill), "c": 1, "d": False, "e": ""}
-    return found
+        values["plain"] = {"a": fill, "b": float(fill), "c": 1, "d": False, "e": ""}
+    return values
 
 
 def flat(value, above=""):
@@ -83,8 +88,8 @@ def test_what_lies_in_a_folder_is_safetensors_and_json(folder):
 
 def test_rows_that_three_ranks_wrote_are_put_together(tmp_path):
     """As three processes leave it, by hand: 5 rows split 2, 2 and 1."""
-    whole = torch.arange(10.0).view(5, 2)
-    for rank, rows in enumerate([whole[:2], whole[2:4], whole[4:]]):
+    full = torch.arange(10.0).view(5, 2)
+    for rank, rows in enumerate([full[:2], full[2:4], full[4:]]):
         save_file({"w": rows.contiguous()}, tmp_path / f"rank-{rank:05d}.safetensors")
     entry = {"dtype": "float32", "shape": [5, 2], "rows": [2, 2, 1]}
     (tmp_path / "state.json").write_text(
@@ -92,7 +97,7 @@ def test_rows_that_three_ranks_wrote_are_put_together(tmp_path):
     )
     mine = {"w": torch.zeros(5, 2)}
     shards.read(tmp_path, mine)
-    assert torch.equal(mine["w"], whole)
+    assert torch.equal(mine["w"], full)
 
 
 def edit(**changes):
