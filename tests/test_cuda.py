@@ -83,7 +83,7 @@ def test_networks_agree_with_the_cpu(name):
     assert torch.cosine_similarity(quick, want).min() > 0.99
 
 
-def test_images_agree_with_the_cpu_whoever_draws_them(tmp_path, monkeypatch):
+def test_images_of_the_gpu_agree_with_the_cpu(tmp_path, monkeypatch):
     rows = np.arange(40)
     worlds = [FaceWorld(10, 60, size=64, device=device) for device in ("cpu", "cuda")]
     cpu, gpu = (world.read(rows).astype(int) for world in worlds)
@@ -130,7 +130,7 @@ def test_a_training_learns_in_every_mode(tmp_path, monkeypatch, speed):
     assert torch.cosine_similarity(there, want).min() > 0.99
 
 
-def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
+def test_stopped_training_resumes(tmp_path, monkeypatch):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path))
 
     def stop(done, *_):

@@ -59,7 +59,7 @@ def test_examples_are_true(tmp_path):
 
 
 @pytest.mark.parametrize("name", FIRST)
-def test_what_is_met_first_has_an_example(name):
+def test_main_names_have_an_example(name):
     target = cdmllab
     for part in name.split("."):
         target = (

@@ -62,7 +62,7 @@ def test_list_is_oldest_first_whatever_the_name(tmp_path):
     assert [run.folder for run in Run.list(tmp_path)] == folders
 
 
-def test_open_refuses_what_is_not_a_run(tmp_path):
+def test_open_refuses_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(ValueError, match=r"is not a run: it has no config\.yaml"):
         Run.open(tmp_path)
 
@@ -74,7 +74,7 @@ def test_open_names_an_unreadable_record(tmp_path):
         Run.open(run.folder)
 
 
-def test_finish_keeps_where_the_run_came_from(tmp_path):
+def test_finish_keeps_the_provenance_of_the_run(tmp_path):
     run = Run.create("a", 0, {}, within=tmp_path)
     before = run.record
     run.finish("failed", error="x")
@@ -84,9 +84,7 @@ def test_finish_keeps_where_the_run_came_from(tmp_path):
     assert after["ended"] > before["started"]
 
 
-def test_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
-    tmp_path, monkeypatch
-):
+def test_resumed_run_stays_dirty_keeps_its_commits_and_drops_its_error(tmp_path, monkeypatch):
     facts = {"git_commit": "a", "git_dirty": True, "citable": False}
     monkeypatch.setattr(runs, "provenance", lambda: dict(facts))
     run = Run.create("a", 0, {}, within=tmp_path)
@@ -101,7 +99,7 @@ def test_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
     assert run.record["earlier_commits"] == ["a"]
 
 
-def test_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
+def test_run_started_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
     facts = {"git_commit": "unknown", "git_dirty": None, "citable": False}
     monkeypatch.setattr(runs, "provenance", lambda: dict(facts))
     run = Run.create("a", 0, {}, within=tmp_path)
@@ -111,7 +109,7 @@ def test_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
     assert (run.record["git_dirty"], run.record["citable"]) == (False, False)
 
 
-def test_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(tmp_path, monkeypatch):
+def test_resumed_clean_run_stays_citable_even_one_of_an_earlier_version(tmp_path, monkeypatch):
     clean = {"git_commit": "b", "git_dirty": False, "citable": True}
     monkeypatch.setattr(runs, "provenance", lambda: dict(clean))
     run = Run.create("a", 0, {}, within=tmp_path)
@@ -181,7 +179,7 @@ def test_open_refuses_a_record_without_a_status(tmp_path):
         ("ü" * 200, "ü" * 60 + "__s0__"),
     ],
 )
-def test_every_name_makes_a_folder_inside_the_runs(tmp_path, name, begins):
+def test_every_name_gives_a_folder_inside_the_runs(tmp_path, name, begins):
     folder = Run.create(name, 0, {}, within=tmp_path).folder
     assert folder.parent == tmp_path
     assert folder.name.startswith(begins)

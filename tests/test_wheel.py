@@ -131,7 +131,7 @@ def run(command, folder, expect=0):
     return done
 
 
-def test_wheel_holds_every_file_of_the_package(wheel):
+def test_wheel_contains_every_file_of_the_package(wheel):
     ours = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src/cdmllab").rglob("*")
@@ -147,7 +147,7 @@ def test_wheel_holds_every_file_of_the_package(wheel):
     } < packed
 
 
-def test_wheel_says_what_the_project_is(wheel):
+def test_wheel_has_the_metadata_of_the_project(wheel):
     with ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         fields = message_from_string(archive.read(name).decode())

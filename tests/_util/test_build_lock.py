@@ -52,7 +52,7 @@ def slowly(tmp_path):
     return first, go_on
 
 
-def test_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(tmp_path):
+def test_second_packing_at_one_target_is_refused_and_the_first_is_complete(tmp_path):
     packing.pack(people(tmp_path / "old", 2), tmp_path / "dst", packing.Settings(size=16))
     first, go_on = slowly(tmp_path)
     command = [
@@ -86,7 +86,7 @@ def test_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(
     ]
 
 
-def test_killed_packing_blocks_nobody_and_leaves_nothing_in_the_pack(tmp_path):
+def test_killed_packing_leaves_no_lock_and_no_files_in_the_pack(tmp_path):
     first, _ = slowly(tmp_path)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -142,7 +142,7 @@ def unpack(it):
 
 
 @pytest.mark.parametrize("made", [write, unpack])
-def test_script_does_not_make_what_another_process_is_making(tmp_path, made):
+def test_script_does_not_build_a_file_that_another_process_is_building(tmp_path, made):
     script = "import sys; from pathlib import Path; from cdmllab._util.build_lock import claimed\n"
     script += "with claimed(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(

@@ -13,7 +13,7 @@ def test_rotated_and_mirrored_points_come_back():
         assert np.allclose(rotation @ rotation.T, np.eye(3))
 
 
-def test_no_small_turn_brings_noisy_points_nearer():
+def test_no_small_rotation_brings_noisy_points_nearer():
     rng = np.random.default_rng(3)
     points, onto = at_random(5, 3, seed=4).numpy(), at_random(5, 3, seed=5).numpy()
     best = np.square(points @ aligning_rotation(points, onto) - onto).sum()

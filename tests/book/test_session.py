@@ -23,7 +23,7 @@ def test_start_rejects_an_unknown_profile():
         session.start("tpu", 0)
 
 
-def test_start_says_when_there_is_no_gpu(monkeypatch, capsys):
+def test_start_reports_a_missing_gpu(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     lab = session.start("gpu", 7)
     assert lab.device == "cpu"
@@ -67,7 +67,7 @@ def test_p_values_are_never_zero():
     assert "| --- | --: |" in session.Table(["a", "p"], rows)._repr_markdown_()
 
 
-def test_beside_says_which_of_two_numbers_is_the_larger():
+def test_comparison_names_the_larger_of_two_numbers():
     assert session.comparison(0.9, 0.8) == "above"
     assert session.comparison(0.8, 0.9) == "below"
     assert session.comparison(0.8, 0.8) == "level with"

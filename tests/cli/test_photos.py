@@ -61,7 +61,7 @@ def test_photos_are_reported_in_one_file_and_nothing_else_is_kept(place, tmp_pat
     assert text.count("<h3>person") == 4
 
 
-def test_what_is_kept_is_kept_where_it_was_asked_for(place, tmp_path):
+def test_faces_are_kept_only_in_the_requested_folder(place, tmp_path):
     done = command(
         "photos", place / "album", "--model", place / "net.safetensors", "--far", 0.1,
         "--report", tmp_path / "album.html", "--keep", tmp_path / "kept", "--sample", 6,
@@ -79,7 +79,7 @@ def test_what_is_kept_is_kept_where_it_was_asked_for(place, tmp_path):
     assert "is not empty; name a new folder" in again.output
 
 
-def test_an_evaluation_next_to_the_network_gives_the_threshold(evaluated, tmp_path):
+def test_evaluation_next_to_the_network_gives_the_threshold(evaluated, tmp_path):
     done = command(
         "photos", evaluated / "album", "--model", evaluated / "net.safetensors", "--by-likeness",
         "--far", 0.1, "--report", tmp_path / "a.html",
@@ -123,7 +123,7 @@ def test_a_photo_that_cannot_be_compared_is_named(place, tmp_path, name, message
     assert message in done.output
 
 
-def test_a_checkpoint_that_does_not_say_its_input_is_asked_for_it(place, tmp_path):
+def test_checkpoint_without_its_input_is_refused_and_the_option_named(place, tmp_path):
     (tmp_path / "backbone.pth").write_bytes(b"x")
     done = command("photos", place / "album", "--model", tmp_path / "backbone.pth")
     assert done.exit_code == 1

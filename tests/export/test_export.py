@@ -30,7 +30,7 @@ def exported(release, tmp_path_factory):
     return done, messages
 
 
-def test_onnx_file_agrees_and_says_so(exported):
+def test_onnx_file_agrees_and_reports_it(exported):
     done, messages = exported
     (agreement,) = done.agreement.values()
     assert agreement.faces_cosine_min > 0.99999
@@ -76,7 +76,7 @@ def test_onnx_file_can_stand_in_for_insightfaces(exported):
     }
 
 
-def test_onnx_file_tells_its_origin_and_no_path(exported, pytestconfig):
+def test_onnx_file_names_its_origin_and_no_path(exported, pytestconfig):
     path = exported[0].files[0]
     metadata = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
     assert metadata["cdmllab.backbone"] == "small"
@@ -96,7 +96,7 @@ def test_onnx_file_tells_its_origin_and_no_path(exported, pytestconfig):
     ],
     ids=["BGR", "no mean", "all"],
 )
-def test_other_preprocessing_is_made_up_for_inside_the_file(tmp_path, used):
+def test_other_preprocessing_is_compensated_inside_the_file(tmp_path, used):
     torch.manual_seed(0)
     net = backbones.create("small", size=16, width=4, embedding_dim=8)
     net(torch.randn(64, 3, 16, 16))
@@ -201,7 +201,7 @@ def test_a_quantised_file_that_loses_too_much_is_not_kept(release, tmp_path, mon
         ({"to": "onnx", "output": "a.onnx", "identities": 3}, "needs at least 4 identities, got 3"),
     ],
 )
-def test_wrong_wishes_are_refused(release, tmp_path, monkeypatch, options, message):
+def test_invalid_options_are_refused(release, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     if "output" in options:
         options = options | {"output": tmp_path / options["output"]}
@@ -210,7 +210,7 @@ def test_wrong_wishes_are_refused(release, tmp_path, monkeypatch, options, messa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_package_is_named_with_what_brings_it(release, monkeypatch):
+def test_missing_package_is_named_with_its_extra(release, monkeypatch):
     monkeypatch.setattr(
         errors, "find_spec", lambda name: None if name == "onnxscript" else object()
     )

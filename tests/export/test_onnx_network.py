@@ -137,7 +137,7 @@ def test_weights_kept_next_to_the_file_are_part_of_the_digest(tmp_path):
     assert len(digests) == 2
 
 
-def test_our_exports_say_how_they_are_fed(tmp_path):
+def test_exports_record_their_preprocessing(tmp_path):
     pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     net = backbones.create("small", size=16, width=4, embedding_dim=8)
@@ -159,7 +159,7 @@ def test_our_exports_say_how_they_are_fed(tmp_path):
     np.testing.assert_allclose(fed(network, images), want, rtol=1e-3, atol=1e-4)
 
 
-def test_command_judges_an_onnx_file_once(tmp_path):
+def test_command_evaluates_an_onnx_file_once(tmp_path):
     """Pairs of an image with itself and with its negative: accuracy and cosines are known."""
     images = random_images(24)
     pixels = torch.cat([images, 255 - images]).permute(0, 2, 3, 1).numpy()
@@ -225,14 +225,14 @@ OWN = json.dumps({"channels": "RGB", "mean": 0.5, "std": 0.5, "size": 32})
         ({"props": {"cdmllab.input": '["channels"]'}}, "its metadata key cdmllab.input is invalid"),
     ],
 )
-def test_other_files_are_refused_in_a_sentence(tmp_path, changes, message):
+def test_other_files_are_refused_in_one_sentence(tmp_path, changes, message):
     with pytest.raises(CdmlLabError, match=message) as error:
         OnnxNetwork(write(tmp_path / "a.onnx", **changes))
     assert str(tmp_path / "a.onnx") in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_onnx_file_is_told(tmp_path):
+def test_invalid_onnx_file_is_reported(tmp_path):
     valid = write(tmp_path / "a.onnx").read_bytes()
     for content in (b"", b"<html>", valid[: len(valid) // 2]):
         (tmp_path / "b.onnx").write_bytes(content)
@@ -244,7 +244,7 @@ def test_what_is_no_onnx_file_is_told(tmp_path):
         OnnxNetwork(tmp_path / "c.onnx")
 
 
-def test_a_network_that_does_not_embed_each_image_is_told(tmp_path):
+def test_network_that_does_not_embed_each_image_is_reported(tmp_path):
     write(tmp_path / "a.onnx")
     model = onnx.load(tmp_path / "a.onnx")
     model.graph.node[-1].output[0] = "each"
@@ -258,7 +258,7 @@ def test_a_network_that_does_not_embed_each_image_is_told(tmp_path):
         fed(OnnxNetwork(tmp_path / "a.onnx"), random_images(3))
 
 
-def test_what_onnx_runtime_says_while_it_runs_is_told_with_the_file(tmp_path):
+def test_error_of_onnx_runtime_is_reported_with_the_file(tmp_path):
     """A file that says it takes any batch and was traced with one image."""
     model = onnx.load(write(tmp_path / "a.onnx"))
     model.graph.initializer.append(

@@ -31,7 +31,7 @@ def recipe(tmp_path):
     return path
 
 
-def test_training_on_a_full_disk_keeps_its_checkpoints_and_goes_on(
+def test_training_on_a_full_disk_keeps_its_checkpoints_and_resumes(
     disk, error_message, well, recipe, monkeypatch
 ):
     monkeypatch.setenv("CDMLLAB_RUNS", str(disk.folder))
@@ -44,7 +44,7 @@ def test_training_on_a_full_disk_keeps_its_checkpoints_and_goes_on(
     assert run.status == "finished"
 
 
-def test_packing_on_a_full_disk_goes_on(disk, error_message, well):
+def test_packing_on_a_full_disk_resumes(disk, error_message, well):
     job = Packing(disk.folder)
     disk.spare(900)
     assert FULL in error_message("pack", job.source, job.target)

@@ -97,7 +97,9 @@ def test_loading_an_untrusted_run(run, content, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_training_what_an_untrusted_run_has_finished(run, recipe, error_message, content, layout):
+def test_training_a_config_that_an_untrusted_run_has_finished(
+    run, recipe, error_message, content, layout
+):
     """The preset's user never named this run: it lies in the folder of runs, and has the preset's
     config.
     """
@@ -105,7 +107,7 @@ def test_training_what_an_untrusted_run_has_finished(run, recipe, error_message,
     assert str(run / "head") in error_message("train", recipe)
 
 
-def test_old_format_says_what_to_do(run, recipe, error_message, well, content):
+def test_old_format_is_refused_with_advice(run, recipe, error_message, well, content):
     hostile.old_format(run / "head", content)
     assert (
         "train again with --redo, or evaluate and export the network next to it"
@@ -115,7 +117,7 @@ def test_old_format_says_what_to_do(run, recipe, error_message, well, content):
     well("weights", "convert", run, run.parent / "net.safetensors")
 
 
-def test_old_checkpoint_says_what_to_do(run, error_message, well, content):
+def test_old_checkpoint_is_refused_with_advice(run, error_message, well, content):
     hostile.stopped(run)
     hostile.old_format(run / "checkpoints/step-00000005", content)
     assert "remove that folder to start the run again" in error_message("train", "--resume", run)

@@ -7,7 +7,7 @@ from cdmllab import results
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_job_that_is_killed_now_and_then_ends_the_same(tmp_path, job):
+def test_job_killed_at_random_ends_with_the_same_files(tmp_path, job):
     outcome = survive(job, tmp_path, kills=3, seed=1)
     assert outcome["kills"] == 3
     assert outcome["ends"] == outcome["equal ends"] >= 1

@@ -69,13 +69,13 @@ def wrapped():
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_harness_sees_what_it_looks_for(name):
+def test_harness_detects_each_kind_of_fault(name):
     inputs = 1 if name == "hang" else 2
     tally = harness.run(name, __name__, range(inputs), seed=0, cpu_s=1.0, memory_mib=1024)
     assert tally.kinds == {name.split()[0]: inputs}
 
 
-def test_input_can_be_made_again(tmp_path):
+def test_input_can_be_reproduced(tmp_path):
     for number in range(20):
         for copy in ("a", "b"):
             harness.make("JSON", REAL["JSON"], 3, number, tmp_path / f"{number}/{copy}")

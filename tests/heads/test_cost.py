@@ -39,7 +39,7 @@ def test_dense_head_allocates_several_matrices():
     assert peak_bytes(backend="dense") > 4 * one
 
 
-def test_centres_gradient_and_momentum_are_dealt_out_and_logits_are_not():
+def test_centres_gradient_and_momentum_are_split_over_ranks_and_logits_are_not():
     alone, four = cost(1_000_000, batch=128), cost(1_000_000, batch=128, ranks=4)
     assert alone.kept == 3 * 1_000_000 * 512 * 4
     assert four.kept == alone.kept // 4

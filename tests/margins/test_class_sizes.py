@@ -135,7 +135,7 @@ def test_impossible_class_sizes_are_refused(sizes, sentence):
         make("ldam", sizes)
 
 
-def test_a_loss_that_is_made_takes_no_class_sizes_from_the_head():
+def test_instance_of_a_loss_takes_no_class_sizes_from_the_head():
     with pytest.raises(ValueError, match="already an instance of LDAM: pass class_sizes to"):
         heads.create(make("ldam"), embedding_dim=2, num_identities=4, class_sizes=SIZES)
 

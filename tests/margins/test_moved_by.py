@@ -81,7 +81,7 @@ def moved(name):
 
 
 @pytest.mark.parametrize("name", margins.names())
-def test_every_loss_says_what_moves_its_margin_and_in_which_direction(name):
+def test_every_loss_declares_what_moves_its_margin_and_in_which_direction(name):
     movers = margins.moved_by(name)
     assert movers
     assert set(movers) <= set(get_args(MovedBy))
@@ -91,7 +91,7 @@ def test_every_loss_says_what_moves_its_margin_and_in_which_direction(name):
 
 
 @pytest.mark.parametrize("name", margins.names())
-def test_what_moves_a_margin_is_what_is_said(name):
+def test_declared_causes_are_those_that_move_the_margin(name):
     causes = set(margins.moved_by(name))
     assert moved(name) == causes & {"class", "gap", "norm"}
     late, early = margin(trained(name, 40), batch()), margin(trained(name, 3), batch())
@@ -111,7 +111,7 @@ def test_losses_moved_by_the_angle_have_no_constant_margin(name):
     assert float((target.clamp(-1, 1).acos() - theta).std()) > 1e-4
 
 
-def test_a_loss_of_ones_own_need_not_say_it(monkeypatch):
+def test_registered_loss_need_not_declare_it(monkeypatch):
     monkeypatch.setattr(registry, "_LOSSES", dict(registry._LOSSES))
     margins.register("halfway", year=2019)(type("Halfway", (margins.MarginPolicy,), {}))
     assert (margins.moved_by("halfway"), margins.direction("halfway")) == ((), "")
@@ -121,7 +121,7 @@ def test_a_loss_of_ones_own_need_not_say_it(monkeypatch):
     assert margins.moved_by("other") == ("norm", "time")
 
 
-def test_a_mover_that_does_not_exist_is_refused():
+def test_unknown_cause_is_refused():
     with pytest.raises(ValueError, match=r"moved_by must be one of 'nothing', .*'weather'"):
         margins.register("other", year=2019, moved_by=("weather",))
     with pytest.raises(ValueError, match=r"unknown loss 'arcfase' \(did you mean 'arcface'\?\)"):

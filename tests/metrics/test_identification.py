@@ -39,7 +39,7 @@ def test_search_equals_one_probe_at_a_time(monkeypatch, block):
     assert 0 < got.mated.sum() < len(want)
 
 
-def test_rank_rates_by_hand():
+def test_rank_rates_equal_worked_values():
     result = ident.Search(np.zeros(5), np.zeros(5), np.array([1, 1, 3, 0, 2]))
     assert ident.cmc(result, 4).tolist() == [0.5, 0.75, 1.0, 1.0]
     assert len(ident.cmc(result)) == 20
@@ -47,13 +47,13 @@ def test_rank_rates_by_hand():
     assert ident.rank_rate(result) == 0.5
 
 
-def test_a_network_of_one_answer_ranks_last():
+def test_constant_network_ranks_last():
     result = ident.search(np.ones((6, 3)), np.arange(6), np.ones((4, 3)), np.arange(4))
     assert result.rank.tolist() == [6] * 4
     assert ident.rank_rate(result, 5) == 0.0
 
 
-def test_tpir_at_fpir_by_hand():
+def test_tpir_at_fpir_equals_a_worked_value():
     # four probes with a mate (one of them not first), three strangers with best scores 0.3, 0.5 and
     # 0.7
     mate = np.array([0.9, 0.6, 0.8, 0.4, *[-np.inf] * 3])
@@ -66,7 +66,7 @@ def test_tpir_at_fpir_by_hand():
     assert ident.tpir_at_fpir(result, 1.0)[:2] == (0.75, 1.0)
 
 
-def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
+def test_tpir_at_fpir_of_tied_strangers_keeps_the_fpir():
     result = ident.Search(
         np.array([0.9, *[-np.inf] * 4]), np.full(5, 0.5), np.array([1, 0, 0, 0, 0])
     )
@@ -105,12 +105,12 @@ def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
         ),
     ],
 )
-def test_search_names_what_is_wrong(spoil, message):
+def test_invalid_arguments_of_search_are_named(spoil, message):
     with pytest.raises(ValueError, match=message):
         ident.search(*spoil(*draw()))
 
 
-def test_rates_refuse_probes_that_cannot_tell():
+def test_rates_refuse_probes_of_one_kind():
     with pytest.raises(ValueError, match="no probe has a mate"):
         ident.cmc(ident.Search(np.zeros(2), np.zeros(2), np.zeros(2, int)))
     with pytest.raises(ValueError, match="every probe has a mate"):

@@ -48,7 +48,7 @@ def test_nearest_far_of_many_pairs_is_found_in_its_window(decimals, gap):
     assert ours(scores, same) == by_the_script(scores, same)
 
 
-def test_nearest_far_may_be_twice_the_wanted_one():
+def test_nearest_far_may_be_twice_the_requested_one():
     """Falling scores: impostor, genuine, impostor, genuine, three impostors. A FAR of 0.32 is
     nearer to 2 in 5.
     """
@@ -77,7 +77,7 @@ def test_nearest_far_skips_the_points_the_curve_drops():
 
 
 @pytest.mark.parametrize("far", [-0.1, 1.01, np.nan])
-def test_nearest_far_refuses_what_is_no_rate(far):
+def test_nearest_far_refuses_an_impossible_rate(far):
     with pytest.raises(ValueError, match=r"a FAR must lie in \[0, 1\], got"):
         nearest_far.tar_at_far(ranked.rank([1, 0], [True, False]), far)
 

@@ -38,7 +38,7 @@ def test_cosines_from_several_blocks_equal_one(monkeypatch, in_order):
     np.testing.assert_allclose(scoring.cosines(e, first, second), in_one_block, atol=1e-14)
 
 
-def test_cosines_leave_their_arguments_alone():
+def test_cosines_do_not_change_their_arguments():
     e, first, second = draw(3000)
     before = e.copy(), first.copy(), second.copy()
     scoring.cosines(e, first, second)
@@ -110,7 +110,7 @@ def test_convert_at_sixty_degrees_and_back(given, target):
     )
 
 
-def test_convert_refuses_what_no_pair_can_have():
+def test_convert_refuses_impossible_values():
     with pytest.raises(ValueError, match=r"cosine_distance must lie in \[0, 2\], got -0\.3"):
         scoring.convert([0.1, -0.3], "cosine_distance", "cosine")
     with pytest.raises(ValueError, match=r"angle_rad must lie in \[0, 3\.142\], got nan"):

@@ -37,7 +37,7 @@ def test_a_video_of_many_frames_counts_as_one_photograph():
     np.testing.assert_allclose(got, [[np.sqrt(0.5), np.sqrt(0.5)]])
 
 
-def test_length_counts_unless_it_is_told_not_to():
+def test_length_counts_unless_disabled():
     e, t, m = np.array([[3.0, 0.0], [0.0, 1.0]]), np.zeros(2, int), np.arange(2)
     np.testing.assert_allclose(
         templates.pool(e, t, m).embeddings, [[3 / np.sqrt(10), 1 / np.sqrt(10)]]
@@ -76,7 +76,7 @@ def changed(array, at, value):
         (lambda e, t, m, w: (e, t, m, 0.0 * w), "images of template 0 add up to zero"),
     ],
 )
-def test_pool_names_what_is_wrong(change, message):
+def test_invalid_arguments_of_pool_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         templates.pool(*change(*draw()))
 

@@ -41,7 +41,7 @@ def net(tmp_path_factory):
 # Listing
 
 
-def test_folders_are_people_and_loose_photos_beside_them_are_reported(people):
+def test_folders_are_people_and_loose_photos_next_to_them_are_reported(people):
     dot_photo(people / "loose.png")
     source = listing.photos_in(people)
     assert source.people == ("Ann", "Bob <b>", "Cid")
@@ -49,7 +49,7 @@ def test_folders_are_people_and_loose_photos_beside_them_are_reported(people):
     assert [item.name for item in source.left_out] == ["loose.png"]
 
 
-def test_without_folders_or_by_likeness_nobody_is_known(people):
+def test_without_folders_or_by_likeness_no_one_is_labelled(people):
     assert listing.photos_in(people / "Ann").people == ()
     assert len(listing.photos_in(people / "Ann").photos) == 3
     dot_photo(people / "loose.png")
@@ -57,7 +57,7 @@ def test_without_folders_or_by_likeness_nobody_is_known(people):
     assert (len(source.photos), source.people, source.left_out) == (10, (), ())
 
 
-def test_a_folder_without_images_says_what_is_there_instead(tmp_path):
+def test_folder_without_images_is_refused_with_its_contents(tmp_path):
     with pytest.raises(DataError, match="is no folder"):
         listing.photos_in(tmp_path / "none")
     (tmp_path / "clip.heic").write_bytes(b"x")
@@ -65,7 +65,7 @@ def test_a_folder_without_images_says_what_is_there_instead(tmp_path):
         listing.photos_in(tmp_path)
 
 
-def test_a_sample_draws_whole_people(people):
+def test_sample_draws_people_with_all_their_photos(people):
     source = listing.photos_in(people)
     some = listing.sampled(source, 7, seed=1)
     assert len(some.photos) == 6
@@ -123,7 +123,7 @@ class Two:
         return [face._replace(box=face.box * 0.6, landmarks=less), face]
 
 
-def test_of_a_person_the_largest_face_counts_and_of_nobody_known_every_one(people, net):
+def test_labelled_photos_use_the_largest_face_and_unlabelled_ones_all_faces(people, net):
     known = album.read(listing.photos_in(people), net, Two())
     assert [(item.number, item.of) for item in known.items] == [(1, 2)] * 9
     unknown = album.read(listing.photos_in(people, people=False), net, Two())
@@ -137,7 +137,7 @@ def test_more_faces_than_fit_into_memory_are_refused(people, net, monkeypatch):
         album.read(listing.photos_in(people), net, Dots())
 
 
-def test_photos_without_any_face_are_one_sentence(tmp_path, net):
+def test_photos_without_any_face_are_refused_in_one_sentence(tmp_path, net):
     Image.new("RGB", (60, 60)).save(tmp_path / "empty.png")
     with pytest.raises(
         CdmlLabError, match=r"none of the 1 photos .*; empty.png: no face was found"
@@ -145,7 +145,7 @@ def test_photos_without_any_face_are_one_sentence(tmp_path, net):
         album.read(listing.photos_in(tmp_path), net, Dots())
 
 
-def test_a_grey_network_of_another_size_and_crop_is_fed_what_its_file_says(people, tmp_path):
+def test_grey_network_of_another_size_and_crop_gets_the_input_its_file_records(people, tmp_path):
     given = network(tmp_path / "odd.safetensors", size=48, crop=[5.0, 21.75, 107.0, 123.75])
     odd = network_and_evaluation(given, None, None, 1)[0]
     kept = []
@@ -176,7 +176,7 @@ def test_the_page_loads_nothing_and_shows_every_face(people, net):
     assert "no interval: 3 people are too few, 10 are needed" in text
 
 
-def test_nobody_known_needs_a_threshold_to_group_at(people, net):
+def test_unlabelled_photos_need_a_threshold_for_grouping(people, net):
     read = album.read(listing.photos_in(people, people=False), net, Dots())
     with pytest.raises(CdmlLabError, match=r"does not say who is shown.*--calibration or"):
         report.findings(read, 0.1)

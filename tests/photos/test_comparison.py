@@ -39,14 +39,14 @@ def test_table_of_cosines_is_that_of_unit_vectors():
         comparison.table(np.array([[3.0, 0.0], [0.0, 0.0]]))
 
 
-def test_strangers_are_the_most_alike_couple_of_any_two_people():
+def test_strangers_are_the_most_similar_pair_of_each_two_people():
     pairs = comparison.strangers(COSINES, PERSON)
     assert [(a, b) for a, b, _ in pairs] == [(2, 3), (2, 5), (3, 5)]
     assert [cosine for *_, cosine in pairs] == pytest.approx([0.8, 0.6, 0.5])
     assert len(comparison.strangers(COSINES, PERSON, most=1)) == 1
 
 
-def test_least_alike_is_one_couple_for_each_person():
+def test_least_alike_is_one_pair_per_person():
     pairs = comparison.least_alike(COSINES, PERSON)
     assert [(a, b) for a, b, _ in pairs] == [(1, 2), (3, 4)]
 
@@ -55,7 +55,7 @@ def test_one_person_has_no_strangers():
     assert comparison.strangers(COSINES[:3, :3], PERSON[:3]) == []
 
 
-def test_a_wrong_label_is_suspected_and_who_it_resembles_is_named():
+def test_wrong_label_is_suspected_and_the_resembled_person_named():
     """Face 2 of person 0 has 0.15 to its own and 0.75 to person 1; 5 is alone and accuses nobody,
     and the two photos of person 1 judge each other.
     """
@@ -82,13 +82,13 @@ def test_groups_join_while_their_mean_cosine_is_above_the_threshold():
     assert clusters.grouped(COSINES[:1, :1], 0.5).tolist() == [0]
 
 
-def test_means_of_groups_are_means_over_their_couples():
+def test_means_of_groups_are_means_over_their_pairs():
     means = drawing.means(COSINES, PERSON)
     assert means[0, 1] == pytest.approx(np.mean([0.1, 0.3, 0.2, 0.2, 0.8, 0.7]))
     assert means[2, 2] == 1.0
 
 
-def test_colours_reach_from_end_to_end():
+def test_colours_are_clipped_to_the_scale():
     colours = drawing.colours(np.array([-5.0, 0.0, 1.0, 2.0]), 0.0, 1.0)
     assert colours[0].tolist() == colours[1].tolist() == [48, 18, 90]
     assert colours[2].tolist() == colours[3].tolist() == [250, 230, 70]
@@ -104,7 +104,7 @@ def some_pairs(people=14, each=4, spread=0.9, seed=0):
     return thresholds.pairs_of(comparison.table(e), person)
 
 
-def test_pairs_are_all_pairs_with_who_is_compared():
+def test_pairs_are_all_pairs_with_their_people():
     pairs = thresholds.pairs_of(COSINES, PERSON)
     assert len(pairs.scores) == 15
     assert pairs.strangers == 11
@@ -195,7 +195,7 @@ def test_an_evaluation_must_be_of_the_same_network_fed_the_same_way(judged, tmp_
         thresholds.evaluation_of(path, network._replace(flip=True))
 
 
-def test_a_score_stands_among_those_of_the_evaluation(judged):
+def test_score_is_ranked_among_those_of_the_evaluation(judged):
     _, done, _ = judged
     shares = thresholds.standing(done, 0.5)
     strangers = done.scores[~done.same]
@@ -214,7 +214,7 @@ def test_histograms_show_both_kinds_and_any_number_of_thresholds(marks):
     assert f">{low:.1f}<" in svg  # the axis begins at the lowest of all
 
 
-def test_a_threshold_from_elsewhere_is_judged_by_these_photos(judged):
+def test_threshold_from_elsewhere_is_measured_on_these_photos(judged):
     _, done, pairs = judged
     limit = thresholds.of_evaluation(done, 0.01)
     decision = thresholds.judged_by(pairs, limit)

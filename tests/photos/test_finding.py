@@ -47,7 +47,7 @@ def test_landmarks_of_a_rendered_face_are_where_the_head_has_them(mtcnn):
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_a_turned_photo_is_turned_back_and_its_face_is_cut_out_upright(mtcnn, quarters):
+def test_rotated_photo_is_rotated_back_and_its_face_cropped_upright(mtcnn, quarters):
     photo = on_ground(faces()[1, 0])
     upright = finding.look(photo, mtcnn)
     seen = finding.look(np.ascontiguousarray(np.rot90(photo, -quarters)), mtcnn)
@@ -57,7 +57,7 @@ def test_a_turned_photo_is_turned_back_and_its_face_is_cut_out_upright(mtcnn, qu
     assert np.abs(first - second).mean() < 2.0
 
 
-def test_a_photo_turned_by_its_exif_needs_no_turn(mtcnn):
+def test_photo_rotated_by_its_exif_needs_no_rotation(mtcnn):
     photo = Image.fromarray(np.rot90(on_ground(faces()[1, 0])))
     exif = photo.getexif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to show
@@ -83,12 +83,12 @@ def test_several_faces_come_largest_first(mtcnn):
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (19, 400), (20, 20), (240, 320)])
-def test_where_there_is_no_face_none_is_found(mtcnn, shape):
+def test_no_face_is_found_in_a_photo_without_one(mtcnn, shape):
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert finding.look(noise, mtcnn) == ([], 0)
 
 
-def test_a_detector_that_fails_is_a_sentence(mtcnn):
+def test_failing_detector_is_reported_in_one_sentence(mtcnn):
     with pytest.raises(DataError, match=r"^MTCNN fails on this image"):
         mtcnn.find(np.zeros((64, 64, 2), dtype=np.uint8))
 
@@ -118,7 +118,7 @@ def test_landmarks_come_back_in_pixels_of_the_photo(quarters, scale, monkeypatch
     assert top < bottom
 
 
-def test_no_turn_where_none_is_wanted():
+def test_no_rotation_is_tried_when_disabled():
     photo = np.ascontiguousarray(np.rot90(dotted(POINTS, 100, 90, 3.0)))
     assert finding.look(photo, Dots(), turn=False).faces == []
 
@@ -194,13 +194,13 @@ def test_boxes_of_insightface_become_faces():
         ("mtcnn", "facenet_pytorch", r'^finding faces with MTCNN needs .*"cdmllab\[photos\]"$'),
     ],
 )
-def test_what_is_not_installed_is_named(name, module, message, monkeypatch, tmp_path):
+def test_missing_package_of_a_detector_is_named(name, module, message, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingPackageError, match=message):
         detectors.create(name, None if name == "mtcnn" else tmp_path)
 
 
-def test_detectors_are_asked_for_with_what_they_need(tmp_path):
+def test_detectors_are_created_with_their_requirements(tmp_path):
     with pytest.raises(CdmlLabError, match="no detector 'mtcn' \\(did you mean 'mtcnn'\\?\\)"):
         detectors.create("mtcn")
     with pytest.raises(CdmlLabError, match="yunet needs its model file: --detector-model"):

@@ -31,7 +31,7 @@ def folder(root, counts, side=16, names=None):
 
 
 @pytest.mark.parametrize("counts", [(2,) * 20, (40, *(2,) * 9, *(1,) * 10), (9, 8, 7, 6, 5) * 6])
-def test_folds_share_nobody_and_each_has_both_kinds(counts):
+def test_folds_share_no_people_and_each_has_both_kinds(counts):
     ids = people(*counts)
     fold = deal(ids, 10, seed=1)
     for k in range(10):
@@ -60,12 +60,12 @@ def test_folds_have_about_as_many_genuine_pairs():
         ((5,) * 12, "12 people, 12 of them .*; 6 folds could be filled"),
     ],
 )
-def test_too_few_people_are_refused_with_what_would_do(counts, message):
+def test_too_few_people_are_refused_with_possible_settings(counts, message):
     with pytest.raises(CdmlLabError, match=message):
         draw(people(*counts), Rules())
 
 
-def test_too_few_pairs_are_refused_with_what_there_is():
+def test_too_few_pairs_are_refused_with_the_available_number():
     with pytest.raises(CdmlLabError, match=r"fold \d has 2 and 4: at most 2 a fold"):
         draw(people(*(2,) * 8), Rules(folds=4, per_fold=3))
 
@@ -82,7 +82,7 @@ def test_the_same_seed_draws_the_same_pairs_and_every_fold_the_same_number():
     assert len(np.unique(both, axis=1).T) == 80
 
 
-def test_hard_impostors_are_the_most_alike_one_for_each_two_people_first():
+def test_hard_impostors_are_the_most_similar_with_one_per_two_people_first():
     ids = people(*(3,) * 8)
     rng = np.random.default_rng(0)
     e = rng.normal(size=(24, 16))
@@ -125,7 +125,7 @@ def lfw_reader(root):
     return folds, per_fold, paths, same
 
 
-def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
+def test_all_three_formats_contain_the_same_pairs_and_pixels(tmp_path):
     names = [f"Ann {k}" if k % 2 else f"Zoë_{k}" for k in range(20)]
     source = photos_in(folder(tmp_path / "people", (3, 4) * 10, names=names))
     made = protocol.make(source, Rules(folds=10, per_fold=3))
@@ -163,7 +163,7 @@ def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
     assert inspect(out / "protocol.npz").facts["people"] == "20"
 
 
-def test_jpegs_of_aligned_faces_are_kept_as_they_are(tmp_path):
+def test_jpegs_of_aligned_faces_are_copied_unchanged(tmp_path):
     root = folder(tmp_path / "people", (2, 2, 2, 2))
     for png in root.rglob("*.png"):
         Image.open(png).save(png.with_suffix(".jpg"), quality=70)
@@ -172,7 +172,7 @@ def test_jpegs_of_aligned_faces_are_kept_as_they_are(tmp_path):
     assert set(made.jpeg) <= {path.read_bytes() for path in root.rglob("*.jpg")}
 
 
-def test_a_corrupt_image_is_named_and_the_rest_goes_on(tmp_path):
+def test_corrupt_image_is_named_and_skipped(tmp_path):
     root = folder(tmp_path / "people", (3, 3, 3, 3))
     (root / "p1/1.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     made = protocol.make(photos_in(root), Rules(folds=2))
@@ -180,14 +180,14 @@ def test_a_corrupt_image_is_named_and_the_rest_goes_on(tmp_path):
     assert len(made.pairs.same) > 0
 
 
-def test_images_that_are_no_aligned_faces_ask_for_alignment(tmp_path):
+def test_images_that_are_not_aligned_faces_are_refused_with_the_option_named(tmp_path):
     root = folder(tmp_path / "people", (2, 2, 2, 2))
     Image.new("RGB", (20, 16)).save(root / "p3/0.png")
     with pytest.raises(CdmlLabError, match=r"^p3/0.png is 20 x 16 pixels, others are 16 x 16.*--"):
         protocol.make(photos_in(root), Rules(folds=2))
 
 
-def test_what_a_protocol_cannot_do_without(tmp_path):
+def test_impossible_protocols_are_refused(tmp_path):
     root = folder(tmp_path / "people", (2, 2, 2, 2))
     with pytest.raises(CdmlLabError, match="hard impostors are chosen by a network: --model"):
         protocol.make(photos_in(root), Rules(folds=2, hard=0.5))
@@ -224,7 +224,7 @@ def test_names_for_lists_have_no_spaces_and_stay_different():
         ({"images": np.zeros((4, 8, 8, 3))}, "images must be uint8"),
     ],
 )  # fmt: skip
-def test_inspect_says_what_is_wrong_with_a_protocol(tmp_path, change, message):
+def test_inspect_reports_faults_of_a_protocol(tmp_path, change, message):
     arrays = {
         "images": np.zeros((4, 8, 8, 3), np.uint8),
         "first": [0, 2],

@@ -40,7 +40,7 @@ def final(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FINAL}
 
 
-def test_row_goes_from_its_mirror_to_a_verdict_and_is_not_done_twice(mini, data, mirror):
+def test_row_is_fetched_trained_and_judged_once(mini, data, mirror):
     messages = []
     done = go(mini, data, messages.append)
     assert done.verdict.startswith(
@@ -65,7 +65,7 @@ def test_row_goes_from_its_mirror_to_a_verdict_and_is_not_done_twice(mini, data,
     assert "evaluate: lfw (done before)" in again
 
 
-def test_card_is_the_hubs_and_says_what_the_network_reaches(mini, data):
+def test_card_follows_the_hub_and_reports_the_results(mini, data):
     done = go(mini, data)
     text = (done.folder / steps.RELEASE / "README.md").read_text()
     head = yaml.safe_load(text.split("---")[1])
@@ -121,7 +121,7 @@ def test_row_killed_at_each_step_ends_with_the_same_files(mini, data, tmp_path, 
     assert not [p for p in other.rglob("*") if p.name.endswith((".part", ".unpacking"))]
 
 
-def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data(
+def test_real_row_starts_without_a_network_and_names_the_source_of_its_data(
     data, tmp_path, monkeypatch
 ):
     """Closed: every address is one that nobody answers on."""
@@ -140,7 +140,7 @@ def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data
     assert [p.name for p in data.rglob("*") if p.is_file()] == []
 
 
-def test_nothing_is_begun_where_the_disk_is_too_small(mini, data, mirror):
+def test_nothing_is_started_on_a_disk_that_is_too_small(mini, data, mirror):
     work = steps.RowWork(mini.row, 0)
     row_plan = planned(mini.row, mini.sets, data, work.folder)._replace(
         disk_bytes=5 * 10**9, free_bytes=2 * 10**9
@@ -160,7 +160,7 @@ def test_pack_of_another_size_is_refused(mini, data):
         go(mini._replace(sets=sets), data)
 
 
-def test_consent_is_asked_for_what_would_be_fetched_and_remembered(mini, data):
+def test_consent_is_required_for_missing_data_and_remembered(mini, data):
     work = steps.RowWork(mini.row, 0)
     assert [one.name for one in steps.missing_consent(mini.row, work, mini.sets, data)] == [
         "mini",
@@ -176,7 +176,7 @@ def test_consent_is_asked_for_what_would_be_fetched_and_remembered(mini, data):
     assert steps.missing_consent(mini.row, fresh, mini.sets, data) == []
 
 
-def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_path):
+def test_plan_states_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_path):
     work = steps.RowWork(mini.row, 0)
     row_plan = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
     text = "\n".join(plan.lines(mini.row, row_plan))
@@ -194,7 +194,7 @@ def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_p
     assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ per second on cpu", text)
 
 
-def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path, monkeypatch):
+def test_recorded_row_is_read_by_the_table_of_chapter_12(mini, data, tmp_path, monkeypatch):
     from cdmllab.reproduction import ledger
     from cdmllab.results import audit, sweeps
 

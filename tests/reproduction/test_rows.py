@@ -25,7 +25,7 @@ LFW = Accuracy(
 )
 
 
-def test_every_published_row_with_a_preset_is_there_by_each_recipe():
+def test_every_published_row_with_a_preset_is_listed_for_each_recipe():
     expected = [p for row in published.ROWS for p in (row.preset, row.datn_code_preset) if p]
     assert len(expected) == 28
     assert [row.preset for row in table() if row.name != "demo"] == expected
@@ -97,7 +97,7 @@ def test_standard_error_of_a_spread_is_a_third_over_folds_and_all_of_it_over_see
                                                         "points)"),
      (0.9990, "Above the published numbers: ours is higher on lfw (+0.40 points)")],
 )  # fmt: skip
-def test_verdict_says_in_words_what_the_numbers_say(ours, words):
+def test_verdict_describes_the_numbers(ours, words):
     compared = compare.compare(row(), {"lfw": LFW.model_copy(update={"value": ours})})
     assert compare.verdict(compared).startswith(words)
 

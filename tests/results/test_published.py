@@ -30,14 +30,14 @@ def test_every_published_training_has_a_preset_and_every_preset_a_row():
 @pytest.mark.parametrize(
     "row", [row for row in published.ROWS if row.preset], ids=lambda row: row.preset
 )
-def test_headers_promise_what_was_published(row):
+def test_headers_quote_the_published_accuracies(row):
     expected = " / ".join(f"{row.accuracy[name]:.2f}" for name in ("lfw", "cfp_fp", "agedb_30"))
     for name in filter(None, (row.preset, row.datn_code_preset)):
         assert expected in presets.header(name)["expect"]
         assert presets.load(name).backbone.name == row.backbone
 
 
-def test_templates_rise_with_the_far():
+def test_tar_of_templates_rises_with_the_far():
     for row in published.TEMPLATES:
         assert len(row.tar) == len(published.FARS)
         assert list(row.tar) == sorted(row.tar)

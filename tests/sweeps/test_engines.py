@@ -18,7 +18,7 @@ from cdmllab.sweeps import Sweep, engines, load
 SLOW = {**DIGITS, "epochs": 8, "watch": {"checkpoint_every": 10, "log_every": 1}}
 
 
-def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
+def test_local_processes_survive_the_kill_of_one(tmp_path):
     """A worker is killed in its first training; it is begun again, and the other one does not
     notice.
     """
@@ -63,7 +63,7 @@ def test_a_local_ray(tmp_path):
     assert json.loads((sweep.folder / "states.json").read_text())[0]["state"] == "finished"
 
 
-def test_ray_workers_look_in_the_folders_of_whoever_started_the_sweep(tmp_path, monkeypatch):
+def test_ray_workers_use_the_folders_of_the_process_that_started_the_sweep(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
     options_given = {}
     monkeypatch.setattr(ray, "init", lambda **options: options_given.update(options))
@@ -80,7 +80,7 @@ def test_ray_workers_look_in_the_folders_of_whoever_started_the_sweep(tmp_path, 
     }
 
 
-def test_only_a_death_is_worth_another_try():
+def test_only_a_dead_process_is_retried():
     ray = pytest.importorskip("ray")
     assert engines.died(BrokenProcessPool("dead"))
     assert engines.died(ray.exceptions.WorkerCrashedError())

@@ -58,7 +58,7 @@ def finished(tmp_path_factory):
     return folder, spec, done, messages
 
 
-def test_a_sweep_trains_judges_and_goes_from_stage_to_stage(finished):
+def test_sweep_trains_and_evaluates_stage_by_stage(finished):
     folder, _, done, messages = finished
     assert [len(done[name]) for name in ("tune", "compare", "large")] == [6, 4, 2]
     assert (
@@ -82,7 +82,7 @@ def test_the_summary_has_a_row_for_every_arm_and_point(finished):
     assert "±" in summary(spec, "compare", done["compare"])[1]
 
 
-def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choose(finished):
+def test_protocol_without_accuracy_is_recorded_when_nothing_is_chosen(finished):
     _, spec, by_stage, _ = finished
     templates = {"lab/ijb": {"tar_at_far_0.001": 0.2}}
     done = [one._replace(measures=one.measures | templates) for one in by_stage["compare"]]
@@ -96,7 +96,7 @@ def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choos
     )
 
 
-def test_what_is_finished_is_not_done_again(finished):
+def test_finished_tasks_are_not_repeated(finished):
     folder, spec, done, _ = finished
     engine = Here(folder)
     again = Sweep(spec, folder)
@@ -116,7 +116,7 @@ def one_digit_is_another(monkeypatch):
     )
 
 
-def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
+def test_tasks_trained_on_other_data_are_repeated(tmp_path, monkeypatch):
     spec = load(written(tmp_path, stages={"one": {"seeds": 2}}))
     first = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     with monkeypatch.context() as patched:
@@ -137,7 +137,7 @@ def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
     assert len(looks) <= 1 + 2  # once for the table of states, once for each run that is found
 
 
-def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
+def test_task_started_on_other_data_is_restarted(tmp_path, monkeypatch):
     spec = load(written(tmp_path, stages={"one": {}}))
     (only,) = expand.tasks(spec, "one", {})
     with monkeypatch.context() as patched:
@@ -155,7 +155,7 @@ def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
     assert any("was started on other data (images)" in line for line in messages)
 
 
-def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
+def test_missing_evaluation_is_repeated(tmp_path):
     spec = load(written(tmp_path, stages={"one": {"protocols": ["digits/known"], "seeds": 2}}))
     first = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     next((tmp_path / first[0].run).glob("eval/*.json")).unlink()
@@ -165,7 +165,7 @@ def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
     assert len(list(Run.list(tmp_path))) == 2
 
 
-def test_mirrored_images_asked_for_later_are_judged_again(finished, tmp_path):
+def test_mirrored_images_requested_later_are_evaluated_again(finished, tmp_path):
     plain = {"protocols": ["digits/known"], "seeds": 1}
     first = Sweep(load(written(tmp_path, stages={"one": plain})), tmp_path).run(Here(tmp_path))[
         "one"
@@ -179,7 +179,7 @@ def test_mirrored_images_asked_for_later_are_judged_again(finished, tmp_path):
     assert group["flip"] is True
 
 
-def test_the_table_of_states_shows_what_runs_and_what_is_gone(tmp_path):
+def test_table_of_states_shows_running_and_missing_tasks(tmp_path):
     spec = load(written(tmp_path, stages={"one": {"protocols": ["digits/known"], "seeds": 1}}))
     sweep = Sweep(spec, tmp_path)
     seen = []
@@ -204,7 +204,7 @@ def test_runs_of_the_command_line_are_found(tmp_path):
     assert done.run == str(before.run.folder)
 
 
-def test_a_dead_process_is_tried_again_and_an_error_is_not(tmp_path):
+def test_dead_process_is_retried_and_an_error_is_not(tmp_path):
     spec = load(written(tmp_path, retries=2, stages={"one": {"seeds": 3}}))
     tries = {}
 
@@ -239,7 +239,7 @@ def test_retries_end(tmp_path):
     assert sweep.rows()[0].attempts == 2
 
 
-def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch):
+def test_missing_data_is_reported_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "empty"))
     spec = load(
         written(
@@ -254,7 +254,7 @@ def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch):
     assert engine.done == []
 
 
-def test_two_processes_on_one_sweep(tmp_path):
+def test_second_process_on_one_sweep_is_refused(tmp_path):
     spec = load(written(tmp_path, stages={"one": {}}))
     sweep = Sweep(spec, tmp_path)
     sweep.folder.mkdir(parents=True)
@@ -265,7 +265,7 @@ def test_two_processes_on_one_sweep(tmp_path):
         Sweep(spec, tmp_path).run(Here(tmp_path))
 
 
-def test_unreadable_states_are_told(tmp_path):
+def test_unreadable_states_are_reported(tmp_path):
     spec = load(written(tmp_path, stages={"one": {}}))
     sweep = Sweep(spec, tmp_path)
     sweep.folder.mkdir(parents=True)

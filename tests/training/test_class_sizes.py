@@ -33,7 +33,7 @@ def config(**changes):
 
 
 @pytest.mark.parametrize("name", BY_SIZE)
-def test_a_trained_loss_knows_its_class_sizes(name, data, tmp_path):
+def test_trained_loss_has_its_class_sizes(name, data, tmp_path):
     folder(data / "people", [7, 1, 4])
     trained = train(config(loss={"name": name}), within=tmp_path)
     assert trained.head.policy.class_sizes.count.tolist() == [7, 1, 4]

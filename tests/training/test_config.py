@@ -46,7 +46,7 @@ def test_changed_checks_and_leaves_the_original():
         ({"loss": {"name": "triplet", "backend": "sharded"}}, "it has no backend"),
     ],
 )
-def test_wrong_settings_are_named(change, message):
+def test_invalid_settings_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         Config.parse({**PLAIN, **change})
 

@@ -53,7 +53,7 @@ def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
     assert reused == f"{run.folder} has this config and is finished"
 
 
-def test_one_of_another_config_does_not_wait(tmp_path):
+def test_training_of_another_config_does_not_wait(tmp_path):
     with holding.claimed(config(seed=1), tmp_path, HERE, print, wait=True):
         assert (
             train(config(epochs=2), within=tmp_path, report=lambda line: None).run.status
@@ -61,13 +61,13 @@ def test_one_of_another_config_does_not_wait(tmp_path):
         )
 
 
-def test_redo_asks_nobody(tmp_path):
+def test_redo_does_not_wait(tmp_path):
     with holding.claimed(config(epochs=2), tmp_path, HERE, print, wait=True):
         assert train(config(epochs=2), within=tmp_path, redo=True).run.status == "finished"
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_who_cannot_wait_is_refused_by_name(tmp_path, world_size):
+def test_training_that_cannot_wait_is_refused_with_the_run_named(tmp_path, world_size):
     run = run_of(tmp_path)
     with holding.claimed(config(), tmp_path, HERE, print, wait=True):
         second = holding.claimed(
@@ -82,7 +82,7 @@ def test_who_cannot_wait_is_refused_by_name(tmp_path, world_size):
             pass
 
 
-def test_leftovers_of_a_killed_run_go_when_it_goes_on(tmp_path, monkeypatch):
+def test_leftovers_of_a_killed_run_are_removed_when_it_resumes(tmp_path, monkeypatch):
     run = interrupted(monkeypatch, tmp_path, 8)
     for name in ("checkpoints/.step-00000099.tmp", ".head.tmp"):
         (run.folder / name).mkdir()
@@ -99,7 +99,7 @@ class UnforeseenError(Exception):
     """Nobody catches it."""
 
 
-def test_what_nobody_expected_leaves_its_traceback_in_the_run(tmp_path):
+def test_unexpected_error_leaves_its_traceback_in_the_run(tmp_path):
     run = run_of(tmp_path)
     with pytest.raises(UnforeseenError), holding.held(run, HERE, again=False):
         raise UnforeseenError("x" * 100_000)
@@ -127,7 +127,7 @@ def test_what_nobody_expected_leaves_its_traceback_in_the_run(tmp_path):
         dist.DistNetworkError("failed to recv, got 0 bytes"),
     ],
 )
-def test_a_lost_process_is_told_as_one(tmp_path, error):
+def test_lost_process_is_reported_as_such(tmp_path, error):
     run = run_of(tmp_path)
     sentence = "another process of this training ended"
     with pytest.raises(CdmlLabError, match=sentence), holding.held(run, HERE, again=False):
@@ -150,7 +150,7 @@ def test_a_second_signal_does_not_spoil_the_record(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_stops_a_training_and_it_goes_on(tmp_path, number):
+def test_training_stopped_by_a_signal_resumes(tmp_path, number):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, "epochs": 40}))
     environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cdmllab", "train", str(tmp_path / "own.yaml")]

@@ -81,7 +81,7 @@ def test_a_pack_may_be_named_by_its_file(tmp_path, data):
     assert len(datasets.load("pack", {"folder": str(tmp_path / "pack/train.rec")})) == 6
 
 
-def test_what_is_missing_is_named_without_inventing_a_script(people, data):
+def test_missing_data_is_named_without_inventing_a_script(people, data):
     with pytest.raises(DataError, match=r"^/nowhere/faces_112 does not exist$"):
         datasets.load("pack", {"folder": "/nowhere/faces_112"})
     message = datasets.missing("pack", {"folder": "sub/faces_112"})
@@ -95,7 +95,7 @@ SCRIPTS = Path(__file__).parents[2] / "data_scripts"
 
 
 @pytest.mark.parametrize("made", ["casia_webface_112", "ms1mv3_112", "lfw_112"])
-def test_a_script_that_is_named_is_there_and_makes_it(data, made):
+def test_named_script_exists_and_writes_the_pack(data, made):
     message = datasets.missing("pack", {"folder": made})
     script = SCRIPTS / message.split("data_scripts/")[1].split("`")[0]
     assert script.is_file()
@@ -106,7 +106,7 @@ def test_a_script_that_is_named_is_there_and_makes_it(data, made):
     ("made", "handed_out"),
     [("casia_webface_112", "faces_webface_112x112"), ("ms1mv3_112", "ms1m-retinaface-t1")],
 )
-def test_the_pack_that_is_handed_out_is_taken_as_it_is(data, made, handed_out):
+def test_distributed_pack_is_used_unchanged(data, made, handed_out):
     """The data scripts check it and make nothing of it, so the presets have to find it."""
     assert handed_out in datasets.missing("pack", {"folder": made})
     write_pack(data / handed_out)

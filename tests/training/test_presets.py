@@ -27,7 +27,7 @@ def test_every_preset_is_counted():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_header_is_cut(name):
+def test_headers_are_complete(name):
     text = (presets.FOLDER / f"{name}.yaml").read_text()
     written = re.match(r"(#.*\n)+", text)[0]
     words = re.sub(r"^# ((command|cost|expect): )?", "", written, flags=re.MULTILINE)
@@ -39,7 +39,7 @@ def test_no_header_is_cut(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_preset_builds_and_keeps_its_promise_in_its_header(name):
+def test_every_preset_builds_and_matches_its_header(name):
     config = presets.load(name)
     assert config.name == name
     header = presets.header(name)
@@ -130,7 +130,7 @@ def test_settings_change_single_values_and_keep_the_rest():
     ("text", "value"),
     [("1e-3", 0.001), ("5E-4", 0.0005), ("1.5e+1", 15.0), (".5e0", 0.5), ("2", 2.0)],
 )
-def test_numbers_are_written_as_one_writes_them(tmp_path, text, value):
+def test_numbers_may_be_written_in_any_usual_form(tmp_path, text, value):
     assert presets.load("lab/cpu/arcface", [f"optimiser.lr={text}"]).optimiser.lr == value
     values = presets.load("lab/cpu/arcface").flat() | {"name": "own"}
     del values["optimiser"]
@@ -138,7 +138,7 @@ def test_numbers_are_written_as_one_writes_them(tmp_path, text, value):
     assert presets.load(str(tmp_path / "own.yaml")).optimiser.lr == value
 
 
-def test_another_loss_does_not_inherit_the_options_of_the_one_below():
+def test_another_loss_does_not_inherit_the_options_of_its_base():
     changed = presets.load("lab/cpu/arcface", ["loss={name: cosface, scale: 30.0}"])
     assert changed.loss.options == {}
     assert changed.loss.scale == 30.0
@@ -199,12 +199,12 @@ def test_another_loss_does_not_inherit_the_options_of_the_one_below():
         ),
     ],
 )
-def test_what_cannot_be_is_told_with_its_key(name, settings, sentence):
+def test_impossible_setting_is_reported_with_its_key(name, settings, sentence):
     with pytest.raises(CdmlLabError, match=sentence):
         presets.load(name, settings)
 
 
-def test_a_file_of_ones_own_is_a_preset(tmp_path):
+def test_user_file_is_a_preset(tmp_path):
     values = presets.load("lab/cpu/arcface").flat() | {"name": "mine", "epochs": 2}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     assert presets.load(str(tmp_path / "mine.yaml")).epochs == 2
@@ -218,7 +218,7 @@ def test_a_file_of_ones_own_is_a_preset(tmp_path):
         presets.load(str(tmp_path / "broken.yaml"))
 
 
-def test_what_two_presets_differ_in_names_every_key_of_either():
+def test_differing_names_every_key_of_either_preset():
     one, other = (
         presets.load(f"casia/{recipe}/r50_lite_cdml") for recipe in ("datn_page", "datn_code")
     )

@@ -53,7 +53,7 @@ def interrupted(monkeypatch, within, at, begun=None, **changes):
     return run
 
 
-def test_a_run_keeps_the_precision_it_was_begun_in(tmp_path, monkeypatch):
+def test_run_keeps_the_precision_it_was_started_in(tmp_path, monkeypatch):
     """It may go on where another one would be the fast one."""
     fast = {"speed": {"precision": "auto"}}
     monkeypatch.setattr(backbones, "fast_precision", lambda _: "bfloat16")
@@ -83,7 +83,7 @@ def straight(tmp_path_factory):
 
 
 @pytest.mark.parametrize("at", [3, 7, 20])
-def test_a_run_that_broke_off_ends_in_the_same_numbers(monkeypatch, tmp_path, straight, at):
+def test_interrupted_run_ends_with_the_same_numbers(monkeypatch, tmp_path, straight, at):
     run = interrupted(monkeypatch, tmp_path, at)
     assert run.status == "running"
     done = resume(run.folder)
@@ -121,7 +121,7 @@ def going_on_from(run, kept):
     return f"{run.folder.name}: continuing from step {int(checkpoint_name(kept))}"
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, straight):
+def test_damaged_checkpoint_is_skipped_with_a_message(monkeypatch, tmp_path, straight):
     run = interrupted(monkeypatch, tmp_path, 20)
     first, second = checkpoint.steps(run.folder)
     payload = max(second.iterdir(), key=lambda file: file.stat().st_size)
@@ -162,7 +162,7 @@ def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monk
     assert m["epoch"][-1] == 5
 
 
-def test_without_a_whole_checkpoint_the_run_says_so(monkeypatch, tmp_path):
+def test_run_without_an_intact_checkpoint_is_refused(monkeypatch, tmp_path):
     run = interrupted(monkeypatch, tmp_path, 20)
     for folder in checkpoint.steps(run.folder):
         (folder / checkpoint.CHECKSUMS).unlink()
@@ -170,7 +170,7 @@ def test_without_a_whole_checkpoint_the_run_says_so(monkeypatch, tmp_path):
         resume(run.folder)
 
 
-def test_a_checkpoint_written_half_is_no_checkpoint(monkeypatch, tmp_path, straight):
+def test_half_written_checkpoint_is_ignored(monkeypatch, tmp_path, straight):
     run = interrupted(monkeypatch, tmp_path, 20)
     before, newest = checkpoint.steps(run.folder)
     newest.rename(newest.with_name(f".{newest.name}.tmp"))
@@ -194,7 +194,7 @@ def test_a_second_process_is_refused(monkeypatch, tmp_path):
         resume(run.folder)
 
 
-def test_a_run_that_diverges_leaves_a_diagnosis(tmp_path):
+def test_diverging_run_leaves_a_diagnosis(tmp_path):
     wild = {"optimiser": {"lr": 1e30}, "accumulate": 1}
     with pytest.raises(
         FloatingPointError,

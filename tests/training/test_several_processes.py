@@ -71,7 +71,7 @@ def killed_after_checkpoints(process, folder, count):
     return newest(folder)
 
 
-def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_path):
+def test_killed_run_resumes_with_one_then_three_then_two_processes(tmp_path):
     """Every leg writes checkpoints of its own, the next goes on from the newest, and steps only
     rise.
     """
@@ -118,7 +118,7 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
         ({"speed": {"precision": "float16"}}, "several processes train in float32 or bfloat16"),
     ],
 )
-def test_what_several_processes_cannot_do_is_told(tmp_path, change, sentence):
+def test_unsupported_requests_of_several_processes_are_reported(tmp_path, change, sentence):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
     process = torchrun(2, tmp_path / "own.yaml", runs=tmp_path / "runs")
     output, _ = process.communicate(timeout=LIMIT_S)

@@ -65,7 +65,7 @@ def resum(folder):
     )
 
 
-def test_a_state_comes_back_in_place_with_every_type(folder):
+def test_state_is_read_back_in_place_with_every_type(folder):
     mine = state(fill=0)
     weight = mine["net"]["w"]
     checkpoint.read(folder, mine)
@@ -75,7 +75,7 @@ def test_a_state_comes_back_in_place_with_every_type(folder):
     assert type(mine["plain"]["d"]) is bool
 
 
-def test_what_lies_in_a_folder_is_safetensors_and_json(folder):
+def test_checkpoint_folder_contains_safetensors_and_json(folder):
     assert sorted(file.name for file in folder.iterdir()) == [
         "files.json",
         "rank-00000.safetensors",
@@ -86,7 +86,7 @@ def test_what_lies_in_a_folder_is_safetensors_and_json(folder):
     assert json.loads((folder / "state.json").read_text())["plain"]["plain/b"] == 0.1
 
 
-def test_rows_that_three_ranks_wrote_are_put_together(tmp_path):
+def test_rows_written_by_three_ranks_are_joined(tmp_path):
     """As three processes leave it, by hand: 5 rows split 2, 2 and 1."""
     full = torch.arange(10.0).view(5, 2)
     for rank, rows in enumerate([full[:2], full[2:4], full[4:]]):
@@ -178,7 +178,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_folder_of_something_else_with_checksums_that_fit_is_one_sentence(folder, name):
+def test_other_folder_with_valid_checksums_is_refused_in_one_sentence(folder, name):
     change, sentence = OTHERS[name]
     change(folder)
     resum(folder)
@@ -188,7 +188,7 @@ def test_a_folder_of_something_else_with_checksums_that_fit_is_one_sentence(fold
     assert len(str(caught.value)) <= 300
 
 
-def test_a_state_that_asks_for_more_is_told_what_is_missing(folder):
+def test_state_with_more_tensors_is_refused_with_the_missing_ones(folder):
     for extra in ({"more": torch.zeros(2)}, {"more": 3}):
         with pytest.raises(DataError, match="kept does not contain more"):
             checkpoint.read(folder, {**state(), **extra})
@@ -218,7 +218,7 @@ def directory(path):
     ids=["endless", "foreign", "pipe", "directory", "gone"],
 )
 @pytest.mark.parametrize("name", ["files.json", "state.json", "rank-00000.safetensors"])
-def test_what_is_no_plain_file_is_never_read(folder, make, name):
+def test_irregular_file_is_never_read(folder, make, name):
     make(folder / name)
     with pytest.raises(CdmlLabError, match=f"kept is damaged .*{name}"):
         checkpoint.read(folder, state())
@@ -248,7 +248,7 @@ def test_sizes_are_compared_before_anything_is_read(folder, monkeypatch):
         checkpoint.read(folder, state())
 
 
-def test_files_far_larger_than_the_state_are_not_looked_through(folder):
+def test_files_far_larger_than_the_state_are_not_read(folder):
     sums = json.loads((folder / "files.json").read_text())
     with (folder / "rank-00000.safetensors").open("ab") as file:
         file.truncate(1 << 40)
@@ -258,12 +258,12 @@ def test_files_far_larger_than_the_state_are_not_looked_through(folder):
         checkpoint.read(folder, state())
 
 
-def test_a_file_that_is_not_listed_is_damage(folder):
+def test_unlisted_file_counts_as_damage(folder):
     save_file({"w": torch.zeros(1)}, folder / "rank-00001.safetensors")
     assert checkpoint.damage(folder) == "files.json does not name rank-00001.safetensors"
 
 
-def test_a_write_that_fails_leaves_the_checkpoint_before(folder, monkeypatch):
+def test_failed_write_keeps_the_previous_checkpoint(folder, monkeypatch):
     monkeypatch.setattr(
         shards,
         "save_file",
@@ -276,7 +276,7 @@ def test_a_write_that_fails_leaves_the_checkpoint_before(folder, monkeypatch):
     assert flat(mine) == flat(state())
 
 
-def test_what_cannot_be_stored_is_refused(tmp_path):
+def test_unsupported_value_is_refused(tmp_path):
     with pytest.raises(ValueError, match="plain"):
         checkpoint.write(tmp_path / "x", {"a": [1, 2]})
     assert not (tmp_path / "x").exists()

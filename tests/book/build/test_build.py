@@ -130,7 +130,7 @@ def test_chapters_that_share_a_gpu_run_one_at_a_time(
     assert jobs == [1, 1, 3]
 
 
-def test_chapter_that_fails_lets_those_at_work_end(book: Book, progress: Progress) -> None:
+def test_failing_chapter_lets_running_ones_finish(book: Book, progress: Progress) -> None:
     book.edit("book/chapters/01_first.py", "VALUE + seed", "1 / 0")
     with pytest.raises(CdmlLabError, match=r"chapter 01_first, cell 4 of 4 .* ZeroDivisionError"):
         build(book, jobs=2, progress=progress)

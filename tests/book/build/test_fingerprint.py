@@ -108,7 +108,7 @@ def test_changes_are_named_only_for_the_chapters_that_reach_them(
     assert changes(before[1], of(book, "02_second")) == second
 
 
-def test_changes_tell_of_parameters_versions_and_new_files(
+def test_changes_report_parameters_versions_and_new_files(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = of(book, "01_first", seed=1)
@@ -131,7 +131,7 @@ def test_fingerprint_of_a_large_file_is_its_size_and_time(
     assert changes(before, of(book, "01_first")) == ["results/numbers.json changed"]
 
 
-def test_fingerprint_passes_over_magics(book: Book) -> None:
+def test_fingerprint_ignores_magics(book: Book) -> None:
     book.edit(
         "book/chapters/01_first.py",
         "from pathlib import Path\n",
