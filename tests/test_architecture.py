@@ -1,4 +1,4 @@
-"""Every name on the page that shows the way is there."""
+"""Every name on the page of the architecture exists."""
 
 import importlib
 import re

@@ -1,6 +1,4 @@
-"""On a CUDA device: what the CPU computes, computed there too, and a training that runs in every
-mode.
-"""
+"""On a CUDA device: results equal the CPU's, and a training runs in every mode."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The examples in docstrings are true, and what a newcomer meets first has one."""
+"""The examples in docstrings are true, and the main names have one."""
 
 import os
 import re
@@ -29,7 +29,7 @@ FIRST = (
 
 
 def test_examples_are_true(tmp_path):
-    """In a process of their own: one registers a loss, and others write files."""
+    """In a separate process: one example registers a loss, and others write files."""
     files = sorted(
         str(path) for path in SOURCE.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8")
     )

@@ -1,4 +1,4 @@
-"""The three files that say what is installed agree."""
+"""The three files that pin the installed packages agree."""
 
 import re
 import tomllib

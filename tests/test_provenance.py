@@ -75,9 +75,7 @@ def test_checkout_of_another_owner_is_unknown_rather_than_clean(checkout, monkey
 
 
 def test_package_inside_another_repository_does_not_take_its_commit(checkout, monkeypatch):
-    """As in ``.venv/lib/.../site-packages`` below a project of one's own, ignored or just not
-    added.
-    """
+    """As in ``.venv/lib/.../site-packages`` below the user's project, ignored or untracked."""
     installed = checkout / ".venv/lib/cdmllab/provenance.py"
     installed.parent.mkdir(parents=True)
     installed.write_text("1")

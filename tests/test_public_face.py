@@ -1,4 +1,4 @@
-"""What `import cdmllab` gives to other people's code."""
+"""What `import cdmllab` provides to other code."""
 
 import subprocess
 import sys

@@ -128,7 +128,7 @@ def test_resumed_clean_run_stays_citable_even_one_of_an_earlier_version(tmp_path
     "content", ["", "{}", "[]", "null", '"finished"', '{"status": 3}', b"\xff\xfe", None]
 )
 def test_folder_that_is_not_a_run_is_skipped_with_a_message(tmp_path, content):
-    """A folder that another program has left among the runs; None is a folder of that name."""
+    """A folder that another program left among the runs; None is a folder of that name."""
     run = finished(tmp_path, lr=0.1)
     stranger = tmp_path / "another__program"
     stranger.mkdir()
@@ -186,7 +186,7 @@ def test_every_name_gives_a_folder_inside_the_runs(tmp_path, name, begins):
 
 
 def test_finding_a_run_reads_each_once_and_notices_changes(tmp_path, monkeypatch):
-    """A sweep of a thousand runs asks a thousand times; reading YAML is what takes the time."""
+    """A sweep of a thousand runs searches a thousand times, and reading YAML is slow."""
     read = []
     monkeypatch.setattr(runs, "read_yaml", lambda path: read.append(path) or {"seed": -1})
     made = [finished(tmp_path, seed) for seed in range(5)]

@@ -1,6 +1,4 @@
-"""The built wheel, tried outside the checkout with what `pip install cdmllab` brings and nothing
-else.
-"""
+"""The built wheel outside the checkout, with the dependencies of `pip install cdmllab` only."""
 
 import json
 import os
@@ -95,9 +93,7 @@ def core(wheel, tmp_path_factory):
 
 
 def needed(requirements):
-    """What of this environment's site-packages some requirements need: links to it cost no download
-    and no disk.
-    """
+    """Link the packages of this environment that some requirements need, without copying them."""
     waiting, seen, names = [Requirement(line) for line in requirements], set(), set()
     while waiting:
         current = waiting.pop()
@@ -122,7 +118,7 @@ def needed(requirements):
 
 
 def run(command, folder, expect=0):
-    """A command in a folder that has nothing to do with the checkout."""
+    """A command in a folder unrelated to the checkout."""
     environment = {"HOME": str(folder), "PATH": os.defpath, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True

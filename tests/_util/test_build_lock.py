@@ -44,7 +44,7 @@ def people(root, count=3):
 
 
 def slowly(tmp_path):
-    """A process that is in the middle of packing, and the file for whose appearance it waits."""
+    """A process in the middle of packing, and the file whose appearance it waits for."""
     go_on = tmp_path / "go on"
     arguments = [str(people(tmp_path / "src")), str(tmp_path / "dst"), str(go_on)]
     first = subprocess.Popen([sys.executable, "-c", SLOW, *arguments])

@@ -1,6 +1,4 @@
-"""What a command says when something goes wrong that nobody foresaw: one sentence, and where the
-rest is.
-"""
+"""Unexpected errors of a command: one sentence, and a file with the traceback."""
 
 import subprocess
 import sys
@@ -17,7 +15,7 @@ from cdmllab.training import presets
 
 
 class PanicError(BaseException):
-    """As Rust's panics, which are no Exception."""
+    """Like a panic in Rust, which is not an Exception."""
 
 
 class UnspeakableError(Exception):
@@ -26,7 +24,7 @@ class UnspeakableError(Exception):
 
 
 def fails(monkeypatch, error):
-    """`cdmllab presets`, which meets an error."""
+    """Run `cdmllab presets` with an error inside."""
 
     def names():
         raise error

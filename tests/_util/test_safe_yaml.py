@@ -1,4 +1,4 @@
-"""YAML from anybody: what configs need is read, and everything else ends soon, in a sentence."""
+"""Untrusted YAML: configs are read, everything else is refused quickly in one sentence."""
 
 import time
 from itertools import pairwise

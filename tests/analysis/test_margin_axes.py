@@ -1,4 +1,4 @@
-"""Curves of every loss along what may move its margin, by hand and against what it says."""
+"""Curves of every loss along whatever moves its margin, against worked values and declarations."""
 
 import math
 

@@ -7,7 +7,7 @@ from cdmllab.analysis import projection
 
 @pytest.fixture(scope="module")
 def people():
-    """Four people far from each other, 15 images each, in eight dimensions; and who they are."""
+    """Four clusters far apart in eight dimensions, 15 images each, and their labels."""
     rng = np.random.default_rng(0)
     centres = 4.0 * np.eye(8)[:4]
     who = np.repeat(np.arange(4), 15)

@@ -170,7 +170,7 @@ def test_channels_come_last_unless_the_network_is_too_narrow(width, kept):
 
 
 def test_narrow_networks_get_the_gradients_of_wider_arithmetic():
-    """In float32 with channels last, in a process that oneDNN's bug may crash or hang."""
+    """In float32 with channels last, in a child process: oneDNN's bug may crash or hang it."""
     code = """
 import torch
 from cdmllab import backbones

@@ -277,7 +277,7 @@ def test_explorer_equals_python_for_every_loss(open_page, one_widget, loss):
 
 
 def test_explorer_offers_every_loss_with_a_target_curve():
-    """What it leaves out has logits or losses that are no function of the target's angle alone."""
+    """Excluded losses have logits or losses that are not a function of the target's angle alone."""
     for name in set(margins.names()) - set(OPTIONS):
         loss = margins.create(name, num_identities=10, embedding_dim=4)
         assert (

@@ -60,9 +60,7 @@ def test_onnx_file_takes_a_batch_of_any_size(exported, release):
 
 
 def test_onnx_file_can_stand_in_for_insightfaces(exported):
-    """Their loader: size from the input's shape, one output, and (x - 127.5) / 127.5 unless Sub and
-    Mul begin it.
-    """
+    """insightface's loader: size from the input, one output, scaling unless built in."""
     model = onnx.load(exported[0].files[0])
     (given,), (out,) = model.graph.input, model.graph.output
     assert (given.name, out.name) == (onnx_file.INPUT, onnx_file.OUTPUT)
@@ -162,7 +160,7 @@ def test_openvino_agrees_in_float32_and_nearly_in_bfloat16(release, tmp_path):
 
 
 def test_a_file_that_does_not_agree_is_not_kept(release, tmp_path, monkeypatch):
-    """As if the exporter wrote another network."""
+    """Simulate an exporter that writes another network."""
     net, _ = weights.load_release(release)
     with torch.no_grad():
         net.fc.weight.copy_(net.fc.weight.flip(0))
@@ -183,7 +181,7 @@ def test_a_file_that_does_not_agree_is_not_kept(release, tmp_path, monkeypatch):
 
 
 def test_a_quantised_file_that_loses_too_much_is_not_kept(release, tmp_path, monkeypatch):
-    """Calibrated on images of almost no contrast, it cuts off everything else."""
+    """Calibrated on images of almost no contrast, quantisation clips everything else."""
     honest = int8.write
     monkeypatch.setattr(int8, "write", lambda full, path, pixels: honest(full, path, 0.02 * pixels))
     with pytest.raises(

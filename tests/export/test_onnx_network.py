@@ -259,7 +259,7 @@ def test_network_that_does_not_embed_each_image_is_reported(tmp_path):
 
 
 def test_error_of_onnx_runtime_is_reported_with_the_file(tmp_path):
-    """A file that says it takes any batch and was traced with one image."""
+    """A file that declares any batch size and was traced with one image."""
     model = onnx.load(write(tmp_path / "a.onnx"))
     model.graph.initializer.append(
         onnx.numpy_helper.from_array(np.array([1, len(MATRIX)]), "traced")

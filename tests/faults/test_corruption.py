@@ -1,4 +1,4 @@
-"""Damaged files: each command says in one sentence which file it is, and changes nothing."""
+"""Damaged files: each command names the file in one sentence and changes nothing."""
 
 import json
 import shutil
@@ -18,23 +18,23 @@ SWEEP = "preset: lab/cpu/arcface\nstages: {a: {seeds: 2, arms: {one: {loss: {nam
 
 
 def cut(path):
-    """The second half of the file is gone."""
+    """Remove the second half of the file."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
 
 def scribble(path):
-    """Nothing in the file is as it was."""
+    """Replace all bytes of the file."""
     path.write_bytes(b"\x00\xffscribble" * 10)
 
 
 def empty(path):
-    """The file has no content."""
+    """Empty the file."""
     path.write_bytes(b"")
 
 
 def flip(path):
-    """One bit in the middle has changed."""
+    """Flip one bit in the middle."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
@@ -120,7 +120,7 @@ def pack(tmp_path):
 
 @pytest.fixture
 def wrong(invoke):
-    """What `cdmllab inspect` finds wrong with a path."""
+    """The problems that `cdmllab inspect` finds in a path."""
     return lambda path: invoke(1, "inspect", path).stderr
 
 
@@ -165,7 +165,7 @@ def test_damaged_preset_or_sweep(tmp_path, error_message, damage, command, text)
 
 @pytest.fixture(scope="module")
 def built_once(tmp_path_factory):
-    """A book that is built, to copy."""
+    """A built book, to copy."""
     job = Building(tmp_path_factory.mktemp("book") / "tree")
     job.work()
     return job.layout.root

@@ -1,6 +1,4 @@
-"""A full disk and a read-only one: a sentence, nothing half-written, and the work goes on when
-there is room again.
-"""
+"""Full and read-only disks: one sentence, nothing half-written, and work resumes with more room."""
 
 from pathlib import Path
 
@@ -17,7 +15,7 @@ FULL, READ_ONLY = "No space left on device", "Read-only file system"
 
 
 def files(folder):
-    """Every file below a folder, with its bytes; locks are nobody's work."""
+    """Every file below a folder, with its bytes, except locks."""
     paths = (
         path for path in sorted(folder.rglob("*")) if path.is_file() and ".lock" not in path.name
     )

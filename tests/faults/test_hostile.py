@@ -1,6 +1,4 @@
-"""Foreign run folders: nothing in them runs, whichever command reads them, and each refusal is one
-sentence.
-"""
+"""Untrusted run folders: no command runs anything in them, and each refusal is one sentence."""
 
 import shutil
 import sys
@@ -29,7 +27,7 @@ sys.addaudithook(hook)  # stays until Python ends, which is why it needs to know
 
 @pytest.fixture(autouse=True)
 def _nothing_is_unpickled():
-    """No test here, passing or failing, may have Python look up a class for a pickle."""
+    """Fail any test during which Python looks up a class for a pickle."""
     global watching
     watching = True
     yield
@@ -50,7 +48,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path, monkeypatch):
-    """A finished run in a folder of runs, which is the one that commands look into."""
+    """A finished run in the folder of runs that commands search."""
     monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
     return Path(shutil.copytree(finished, tmp_path / "runs" / finished.name))
 
@@ -64,14 +62,14 @@ def recipe(tmp_path):
 
 @pytest.fixture
 def content(tmp_path):
-    """The pickle; at the end, nobody has run it."""
+    """The pickle; checks at the end that it was not run."""
     marker = tmp_path / "marker"
     yield hostile.evil(marker)
     assert not marker.exists()
 
 
 def test_pickle_would_run(tmp_path):
-    """Else no test below could fail."""
+    """Without this, the tests below could not fail."""
     import pickle
 
     pickle.loads(hostile.evil(tmp_path / "marker"))
@@ -100,9 +98,7 @@ def test_loading_an_untrusted_run(run, content, layout):
 def test_training_a_config_that_an_untrusted_run_has_finished(
     run, recipe, error_message, content, layout
 ):
-    """The preset's user never named this run: it lies in the folder of runs, and has the preset's
-    config.
-    """
+    """The run is found by the preset's config alone: the user never named it."""
     layout(run / "head", content)
     assert str(run / "head") in error_message("train", recipe)
 

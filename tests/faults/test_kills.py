@@ -1,4 +1,4 @@
-"""A few kills of each job; kills.py does fifty, and results/faults/kills.json says how it went."""
+"""A few kills of each job; kills.py does fifty and records them in results/faults/kills.json."""
 
 import pytest
 from tests.faults.kills import JOBS, REPOSITORY, survive

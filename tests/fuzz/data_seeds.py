@@ -1,6 +1,4 @@
-"""What readers of data sets are fuzzed with before it is changed: small good files, and crafted bad
-ones.
-"""
+"""Seeds for fuzzing the readers of data sets: small valid files, and crafted invalid ones."""
 
 import bz2
 import gzip
@@ -45,7 +43,7 @@ def image(
 
 
 def _often(jpeg: bytes, scans: int) -> bytes:
-    """A JPEG whose last scan is there again and again."""
+    """A JPEG whose last scan is repeated many times."""
     last = jpeg.rindex(b"\xff\xda")
     return jpeg[:last] + jpeg[last:-2] * scans + jpeg[-2:]
 

@@ -1,11 +1,11 @@
-"""A hundred thousand damaged files, and what became of each: `make fuzz`.
+"""Read a hundred thousand damaged files and report the outcome of each: `make fuzz`.
 
     python -m tests.fuzz.fuzz [--inputs 100000] [--seed 0] [--workers N] [--only NAME] [--number N]
 
-Every reader of `readers.py` is given its share in child processes with limits. The report goes to
-``results/faults/fuzz.json``. What was stopped goes on with the next reader when it is started again
-with the same commit, inputs and seed. With ``--number`` one input of one reader is read here and
-now, in the open, for a look at it.
+Every reader of `readers.py` gets its share in child processes with limits. The report goes to
+``results/faults/fuzz.json``. A stopped run continues with the next reader when it is started again
+with the same commit, inputs and seed. With ``--number`` one input of one reader is read in this
+process, to debug it.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PRELOAD = ["torch", "cdmllab.training", "cdmllab.sweeps", "cdmllab.evaluate"]
 
 
 def shares(inputs: int) -> dict[str, int]:
-    """How many inputs each reader is given."""
+    """The number of inputs of each reader."""
     from tests.fuzz.readers import READERS
 
     total = sum(reader.weight for reader in READERS.values())
@@ -39,14 +39,14 @@ def shares(inputs: int) -> dict[str, int]:
 def fuzz(
     counts: dict[str, int], seed: int, workers: int, kept: Path | None = None
 ) -> dict[str, Tally]:
-    """Give readers so many inputs each.
+    """Give each reader its number of inputs.
 
     Parameters
     ----------
     counts, seed : of the inputs
     workers : readers that work at the same time
-    kept : a file that keeps what readers are done with; those of the same commit and inputs are
-        taken from it
+    kept : a file with the tallies of finished readers; those of the same commit and inputs are
+    reused
     """
     key = [provenance()["git_commit"], seed, counts]
     rows = list(read_journal(kept)) if kept is not None and kept.is_file() else []
@@ -73,7 +73,7 @@ def fuzz(
 
 
 def report(tallies: dict[str, Tally]) -> dict[str, Any]:
-    """For a record: how many inputs, what they cost, and every fault with what makes it again."""
+    """The record: numbers of inputs, their cost, and every fault with what reproduces it."""
     faults = [
         {"reader": name, **_plain(fault)}
         for name, tally in tallies.items()
@@ -101,7 +101,7 @@ def _plain(fault: harness.Verdict) -> dict[str, Any]:
 
 
 def show(name: str, seed: int, number: int) -> None:
-    """Make an input again and read it, whatever comes of it."""
+    """Reproduce an input and read it; every error is raised."""
     from tests.fuzz.readers import READERS
 
     folder = Path(tempfile.mkdtemp(prefix="cdmllab-fuzz-"))

@@ -24,9 +24,7 @@ from cdmllab.training import checkpoint, presets, shards
 
 
 def fitting(folder: Path, rng: Random) -> None:
-    """Checksums as somebody gives them who wants a changed checkpoint to pass; now and then they
-    stay as they were.
-    """
+    """Checksums forged for a changed checkpoint; sometimes left unchanged."""
     if rng.random() < 0.2:
         return
     kept = folder / "kept"
@@ -41,21 +39,21 @@ def fitting(folder: Path, rng: Random) -> None:
 
 
 def rows(folder: Path) -> None:
-    """A sweep's states, and the lines in which they are shown."""
+    """A sweep's states, and the lines that print them."""
     work = sweep.Sweep(spec.load(SPEC), folder)
     for row in work.rows():
         sweep.line(row)
 
 
 def ledgers(folder: Path) -> None:
-    """The ledger reports faults; it must not fail itself."""
+    """The audit reports faults; it must not fail itself."""
     _, faults = audit.check(folder / "results", folder / "book")
     if any(len(fault) > 1000 for fault in faults):
         raise ValueError("a fault of more than 1,000 characters")
 
 
 def in_file(name: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
-    """A reader of the file of this name."""
+    """Read the file of this name in the folder."""
     return lambda folder: read(folder / name)
 
 
@@ -74,7 +72,7 @@ def bin_file(folder: Path) -> None:
 
 
 def pack(folder: Path) -> None:
-    """A pack, or a folder of people, as it is trained on and as `cdmllab inspect` looks it over."""
+    """A pack or a folder of people, as training and `cdmllab inspect` read it."""
     report = inspection.inspect(folder / "p")
     if any(len(problem) > 1000 for problem in report.problems):
         raise ValueError("a problem of more than 1,000 characters")
@@ -92,13 +90,13 @@ def archive(folder: Path) -> None:
 
 
 def container(folder: Path) -> None:
-    """A training set in another container than RecordIO, as it is trained on."""
+    """A training set in another container than RecordIO, as training reads it."""
     stored = opening.open_set(folder / "set")
     stored.read(range(min(len(stored), 8)))
 
 
 def metrics(folder: Path) -> None:
-    """Of a run; one that is resumed drops what it cannot read."""
+    """A run's metrics; a resumed run drops unreadable lines."""
     run = Run(folder)
     try:
         run.metrics()

@@ -1,6 +1,4 @@
-"""What readers are fuzzed with before it is changed: good files, as small as they can be, and
-crafted bad ones.
-"""
+"""Seeds for fuzzing: valid files, as small as possible, and crafted invalid ones."""
 
 import io
 import json
@@ -134,7 +132,7 @@ def sweeps() -> list[Files]:
 
 
 def state() -> dict[str, Any]:
-    """What a checkpoint holds, of every kind."""
+    """Every kind of value that a checkpoint contains."""
     return {
         "net": {
             "w": torch.arange(6.0).view(2, 3),
@@ -168,7 +166,7 @@ def checkpoints() -> list[Files]:
 
 
 def index() -> list[Files]:
-    """The same, as JSON alone."""
+    """The index alone, as JSON."""
     return [{"state.json": _checkpoint()["kept/state.json"]}, {"state.json": b"[" * 100_000}]
 
 

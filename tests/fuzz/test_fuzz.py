@@ -1,4 +1,4 @@
-"""A minute of fuzzing, and a look at whether the harness would see what it looks for."""
+"""A minute of fuzzing, and tests that the harness detects every kind of fault."""
 
 import ctypes
 import multiprocessing
@@ -86,7 +86,7 @@ def test_input_can_be_reproduced(tmp_path):
 
 
 def test_stopped_fuzzing_resumes_with_the_next_reader(tmp_path, monkeypatch):
-    """A tally that is kept is taken as it is, of the same inputs only."""
+    """A stored tally is reused only for the same inputs."""
     kept, started = tmp_path / "kept.jsonl", []
 
     def run(name, table, numbers, seed):

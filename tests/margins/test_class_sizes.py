@@ -1,4 +1,4 @@
-"""Losses whose margin depends on how many images an identity has, worked by hand."""
+"""Losses whose margin depends on the number of images per identity, against worked values."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""What a loss says its margin depends on, compared with what it does depend on."""
+"""The declared causes of each loss's margin, compared with measured ones."""
 
 from dataclasses import replace
 from typing import get_args
@@ -65,7 +65,7 @@ def margin(policy, b):
 
 
 def moved(name):
-    """Which of the changes move the margin of a loss, at one own angle."""
+    """The changes that move a loss's margin at one target angle."""
     policy, b = trained(name, 3), batch()
     causes = {
         mover for mover, change in CHANGES.items()
@@ -102,7 +102,7 @@ def test_declared_causes_are_those_that_move_the_margin(name):
 
 @pytest.mark.parametrize("name", ["x2_softmax", "sphereface", "sphereface2", "cdml"])
 def test_losses_moved_by_the_angle_have_no_constant_margin(name):
-    """Neither the cosine nor the angle that is subtracted is one for all."""
+    """Neither the subtracted cosine nor the subtracted angle is constant."""
     assert "angle" in margins.moved_by(name)
     policy, theta = trained(name, 3), torch.linspace(0.3, 1.3, 6, dtype=torch.float64)
     b = replace(batch(), target_cos=theta.cos())

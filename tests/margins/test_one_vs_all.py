@@ -1,4 +1,4 @@
-"""SphereFace2, UniFace and ArcNegFace, worked by hand."""
+"""SphereFace2, UniFace and ArcNegFace against worked values."""
 
 import math
 import pickle

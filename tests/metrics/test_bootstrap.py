@@ -9,7 +9,7 @@ from cdmllab.metrics.calibration import wilson
 
 
 def world(seed, people=40, genuine=6, impostor=400, effect=0.7):
-    """Pairs of people some of whom are hard: a person shifts every score they are part of."""
+    """Pairs of people some of whom are hard: a person shifts the scores of all their pairs."""
     rng = np.random.default_rng(seed)
     hard = effect * rng.normal(size=people)
     a = np.concatenate([np.repeat(np.arange(people), genuine), rng.integers(0, people, impostor)])
@@ -108,9 +108,7 @@ def test_a_draw_of_people_weighs_each_pair_by_its_people(monkeypatch):
 
 
 def coverage(identities):
-    """How often an 80 % interval of the AUC holds the AUC of all people, over 100 worlds of 100
-    people.
-    """
+    """The share of 80 % intervals that cover the AUC of all people, over 100 worlds."""
     truth = np.mean([v.auc(*world(10_000 + s, people=2000, impostor=40_000)[:2]) for s in range(5)])
     held = 0
     for seed in range(100):

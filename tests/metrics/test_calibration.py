@@ -59,7 +59,7 @@ def test_threshold_is_between_two_impostors():
 
 
 def test_threshold_between_neighbouring_numbers_is_the_upper_one():
-    """Their mean would be rounded down to the impostor that has to stay out."""
+    """Their mean would be rounded down to the impostor that must be rejected."""
     upper = np.nextafter(1.0, 2.0)
     assert c.threshold_at_far([upper, 1.0, 0.5, 2.0], [False, False, False, True], 1 / 3) == upper
 
@@ -92,7 +92,7 @@ def test_decide_counts_both_kinds_separately():
 
 
 def people_of(n=4000, seed=0):
-    """Identities of pairs like those of `draw`: thirty people, each in very many pairs."""
+    """Identities for pairs like those of `draw`: thirty people, each in very many pairs."""
     rng = np.random.default_rng(seed)
     same = draw(n, seed)[1]
     a = rng.integers(0, 30, n)
@@ -197,7 +197,7 @@ def test_invalid_arguments_of_reliability_are_named(p, bins, message):
 
 @pytest.mark.parametrize(("n", "share"), [(40, 0.2), (2000, 0.7)])
 def test_calibrator_is_where_the_weighted_loss_is_flat(n, share):
-    """Both kinds weigh one half, and the slope on standardised scores is held by 0.01 of a pair."""
+    """Each kind weighs one half; the slope is regularised by 0.01 pairs."""
     rng = np.random.default_rng(n)
     same = np.arange(n) < share * n
     scores = rng.normal(np.where(same, 2.0, -1.0), 1.5)

@@ -36,7 +36,7 @@ def test_pairs_outside_the_edges_are_excluded():
 
 
 def test_bands_draw_people_where_they_are_known():
-    """Every error of one person's pairs: to pairs the rate is sure, to people it is not."""
+    """All errors are of one person: over pairs the rate is certain, over people it is not."""
     rng = np.random.default_rng(0)
     a = rng.integers(0, 20, 2000)
     b = (a + rng.integers(1, 20, 2000)) % 20
@@ -92,7 +92,7 @@ def test_default_is_eight_bins_and_two_edges_are_the_minimum():
     np.testing.assert_allclose(got.edges, np.linspace(0.0, 159 / 160, 9))
     wide = error_rates.by_nuisance(
         [2, 0, 1], [0, 1, 1], [0, 2, 4, 8]
-    )  # whole numbers; nobody in the upper two bins
+    )  # integers; no pair in the upper two bins
     assert wide.pairs.tolist() == [3, 0, 0]
     assert wide.rate[0] == 2 / 3
     assert wide.edges.dtype == np.float64

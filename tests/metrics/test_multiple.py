@@ -1,4 +1,4 @@
-"""Holm's correction, compared with other packages' values and with what it promises."""
+"""Holm's correction, compared with other packages' values and with its guarantee."""
 
 import numpy as np
 import pytest

@@ -11,9 +11,7 @@ FARS = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 0.25, 1 / 3, 0.5, 1.0)
 
 
 def by_the_script(scores, same, fars=FARS, weights=None):
-    """arcface_torch's procedure: scikit-learn's curve turned round, and the first point with the
-    least distance.
-    """
+    """arcface_torch's procedure: scikit-learn's curve reversed, and the first nearest point."""
     rates, tars, _ = roc_curve(same, scores, sample_weight=weights)
     rates, tars = rates[::-1], tars[::-1]
     nearest = [min(zip(np.abs(rates - far), range(len(rates)), strict=True))[1] for far in fars]

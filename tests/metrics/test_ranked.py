@@ -14,7 +14,7 @@ def draw(seed, n=60, decimals=1):
 
 
 def eer_on_the_roc(scores, same):
-    """The crossing of two straight pieces, looked for point by point."""
+    """The crossing of two straight pieces, searched point by point."""
     curve = v.roc(scores, same)
     gap = curve.far + curve.tar - 1.0
     k = int(np.flatnonzero(gap >= -1e-12)[0])

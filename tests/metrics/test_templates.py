@@ -10,7 +10,7 @@ def draw(n=200, seed=0):
 
 
 def by_hand(e, template, media, weight):
-    """Template after template, medium after medium, as the public IJB scripts do."""
+    """One template and one medium after another, as the public IJB scripts do."""
     rows = {}
     for t in sorted(set(template)):
         total = np.zeros(e.shape[1])

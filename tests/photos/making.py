@@ -38,7 +38,7 @@ def scaled(face: np.ndarray, size: int) -> np.ndarray:
 
 
 def folder(root: Path, people: int = PEOPLE, each: int = EACH) -> Path:
-    """One folder a person: ``person 0/0.png`` ..."""
+    """One folder per person: ``person 0/0.png`` ..."""
     for person in range(people):
         (root / f"person {person}").mkdir(parents=True)
         for k in range(each):
@@ -64,9 +64,9 @@ def network(path: Path, size: int = 32, **preprocessing) -> Path:
 
 
 class Dots:
-    """A detector for photos with five dots of known colours: it finds them and nothing else.
+    """A detector that finds photos' five dots of known colours and nothing else.
 
-    It sees only what it is shown, so a test knows how that was turned and shrunk.
+    It records the shapes of its input, so a test can check how a photo was rotated and shrunk.
     """
 
     name = "dots"

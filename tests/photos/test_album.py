@@ -1,4 +1,4 @@
-"""Folders of photos listed, read and compared; the report they end in."""
+"""Folders of photos: listing, reading, comparing, and the report."""
 
 import re
 

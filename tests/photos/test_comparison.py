@@ -1,4 +1,4 @@
-"""Pairs, suspects, groups and thresholds from tables of cosines that are known."""
+"""Pairs, suspects, groups and thresholds from known tables of cosines."""
 
 from dataclasses import replace
 

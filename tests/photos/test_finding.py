@@ -1,4 +1,4 @@
-"""Faces found in photos of every kind, and cut out of them."""
+"""Finding and cropping faces in photos of every kind."""
 
 import io
 import sys
@@ -172,7 +172,7 @@ def test_largest_first_goes_by_area():
 
 
 def test_rows_of_opencv_become_faces():
-    """Left, top, width, height; the person's right eye, which is left as seen, first."""
+    """Left, top, width, height; the person's right eye, on the left of the image, is first."""
     (face,) = yunet.faces_of([[10, 20, 30, 40, 15, 30, 33, 31, 24, 42, 17, 52, 31, 53, 0.93]])
     assert face.box.tolist() == [10, 20, 40, 60]
     assert face.landmarks.tolist() == [[15, 30], [33, 31], [24, 42], [17, 52], [31, 53]]

@@ -1,4 +1,4 @@
-"""Protocols of one's own folder: who is dealt where, and whether other people's rules read them."""
+"""Protocols from a folder of photos: folds, pairs, and formats that other code reads."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""A row from mirror to verdict: each step done once, whatever stops it in between."""
+"""A row from mirror to verdict: each step is done once, even if interrupted in between."""
 
 import json
 import multiprocessing
@@ -124,7 +124,7 @@ def test_row_killed_at_each_step_ends_with_the_same_files(mini, data, tmp_path, 
 def test_real_row_starts_without_a_network_and_names_the_source_of_its_data(
     data, tmp_path, monkeypatch
 ):
-    """Closed: every address is one that nobody answers on."""
+    """Without a network: no address answers."""
     from cdmllab.data import registry
     from cdmllab.reproduction import find
 

@@ -1,6 +1,4 @@
-"""The table of rows follows from the published tables, and a comparison from numbers worked by
-hand.
-"""
+"""The table of rows follows from the published tables; comparisons against worked values."""
 
 import math
 

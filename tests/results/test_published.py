@@ -1,4 +1,4 @@
-"""The published rows: complete, joined to presets, and the same numbers as the presets' headers."""
+"""The published rows are complete, have presets, and agree with the presets' headers."""
 
 import pytest
 

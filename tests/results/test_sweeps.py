@@ -296,9 +296,7 @@ def test_executed_chapters_need_provenance(tmp_path):
 
 
 def test_commits_are_looked_up_in_a_complete_history(tmp_path):
-    """In a folder that git does not know, no commit can be checked, and the report says that none
-    was.
-    """
+    """In a folder outside git no commit can be checked, and the report states it."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=b"]
     results = tmp_path / "results"
     results.mkdir()

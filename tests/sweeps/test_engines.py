@@ -1,4 +1,4 @@
-"""Where a sweep's trainings are done, and what a kill costs there."""
+"""Engines that run a sweep's trainings, and the effect of a kill."""
 
 import json
 import os
@@ -19,9 +19,7 @@ SLOW = {**DIGITS, "epochs": 8, "watch": {"checkpoint_every": 10, "log_every": 1}
 
 
 def test_local_processes_survive_the_kill_of_one(tmp_path):
-    """A worker is killed in its first training; it is begun again, and the other one does not
-    notice.
-    """
+    """A worker killed in its first training is restarted, and the other one is not affected."""
     spec = load(
         written(
             tmp_path, settings=SLOW, stages={"one": {"seeds": 3, "protocols": ["digits/known"]}}
@@ -47,7 +45,7 @@ def test_local_processes_survive_the_kill_of_one(tmp_path):
     assert attempts == {"one/s0": 1, "one/s1": 2, "one/s2": 1}
     assert (
         len([run for run in Run.list(tmp_path) if run.config["seed"] == 1]) == 1
-    )  # continued, not begun anew
+    )  # continued, not started again
 
 
 def test_a_local_ray(tmp_path):
@@ -104,7 +102,7 @@ def kill_the_trainer(within, part):
 
 
 def test_processes_end_with_the_sweep_that_is_killed(tmp_path):
-    """No orphan goes on training: whoever starts the same sweep again must not meet it."""
+    """No orphan continues training, since it would collide with a restart of the sweep."""
     path = written(tmp_path, settings=SLOW, stages={"one": {"seeds": 2}})
     environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cdmllab", "sweep", str(path), "--workers", "2"]
@@ -117,4 +115,4 @@ def test_processes_end_with_the_sweep_that_is_killed(tmp_path):
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.count("finished") == 2
-    assert len(list(Run.list(tmp_path / "runs"))) == 2  # continued, not begun anew
+    assert len(list(Run.list(tmp_path / "runs"))) == 2  # continued, not started again

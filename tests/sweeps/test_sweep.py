@@ -1,4 +1,4 @@
-"""Sweeps of trainings on digits, each a second: what is done, skipped and tried again."""
+"""Sweeps of trainings on digits, each of a second: finished, skipped and retried tasks."""
 
 import shutil
 from concurrent.futures import Future
@@ -18,7 +18,7 @@ from cdmllab.training import Config, datasets, train
 
 
 class Here:
-    """An engine that does each task at once, in this process; `before` may raise in its place."""
+    """An engine that does each task at once in this process; `before` may raise instead."""
 
     def __init__(self, within, before=lambda task: None, room=1):
         self.within, self.before, self.room, self.done = within, before, room, []
@@ -106,7 +106,7 @@ def test_finished_tasks_are_not_repeated(finished):
 
 
 def one_digit_is_another(monkeypatch):
-    """The digits as they would be if somebody had drawn over the first image."""
+    """The digits with a changed first image."""
     digits = datasets.load("digits", {})
     images = digits.images.copy()
     images[0] = 255 - images[0]
@@ -133,7 +133,7 @@ def test_tasks_trained_on_other_data_are_repeated(tmp_path, monkeypatch):
     again = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     assert {one.run for one in again} == {
         one.run for one in first
-    }  # the data is as it was at first
+    }  # the data is the original again
     assert len(looks) <= 1 + 2  # once for the table of states, once for each run that is found
 
 

@@ -1,4 +1,4 @@
-"""A run on the face lab can watch how its easiness scores follow what is truly hard."""
+"""A run on the face lab logs how its easiness scores follow the true difficulty."""
 
 import numpy as np
 import pytest
@@ -62,9 +62,7 @@ def test_probing_does_not_change_the_training(lab, folder, tmp_path):
 
 
 def test_perfect_head_gets_full_marks(lab):
-    """Embeddings that lie the further from their centre the harder the image is: the scores must
-    see it.
-    """
+    """Embeddings that are farther from their centre the harder the image is."""
     source = datasets.load("lab", lab.data.options)
     truth = Truth(source, lambda x: x)
     head = create("arcface", embedding_dim=16, num_identities=12, scale=16.0).eval()

@@ -1,4 +1,4 @@
-"""One process for a config, one for a run's folder; and the record of how it ended."""
+"""One process per config and per run's folder, and the record of how it ended."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ def run_of(folder, **changes):
 
 
 def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
-    """The second begins while the first is at work, waits for it, says so, and returns its run."""
+    """The second waits for the first with a message, and returns its run."""
     messages, done, began, go_on = [], [], threading.Event(), threading.Event()
     fit = entry._fit
 
@@ -96,7 +96,7 @@ def test_leftovers_of_a_killed_run_are_removed_when_it_resumes(tmp_path, monkeyp
 
 
 class UnforeseenError(Exception):
-    """Nobody catches it."""
+    """An error that is not caught anywhere."""
 
 
 def test_unexpected_error_leaves_its_traceback_in_the_run(tmp_path):

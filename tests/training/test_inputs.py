@@ -1,6 +1,4 @@
-"""A run belongs to the data it was trained on: what its fingerprint sees, and what is done when it
-differs.
-"""
+"""A run's fingerprint detects changed data, and training and resuming act on it."""
 
 import hashlib
 import json
@@ -39,9 +37,7 @@ def config(**changes):
 
 @pytest.fixture
 def people(data):
-    """Four people with three images each, all files of one size: what only a look inside tells
-    apart.
-    """
+    """Four people with three images each, all files of one size: only the contents differ."""
     return folder(data / "people", (3, 3, 3, 3), suffix=".bmp")
 
 
@@ -185,7 +181,7 @@ def test_changed_data_starts_a_new_run_and_the_change_is_named(people, tmp_path)
         "(images): starting a new run"
     )
     assert not torch.equal(first.head.centres, second.head.centres)
-    swap(people)  # as it was: the first run's data, which is not the newest
+    swap(people)  # restored: the first run's data, which is not the newest
     assert train(config(), within=tmp_path / "runs").run.folder == first.run.folder
 
 
@@ -250,12 +246,12 @@ def test_a_world_is_not_rendered_again_to_find_a_finished_run(data, tmp_path, mo
 
 
 class StoppedError(Exception):
-    """Act like a kill."""
+    """Stop like a kill."""
 
 
 @pytest.fixture
 def begun(people, tmp_path, monkeypatch):
-    """A run that broke off after its first checkpoint."""
+    """A run that was interrupted after its first checkpoint."""
     original = entry.Run.log
 
     def log(run, **values):

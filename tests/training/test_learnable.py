@@ -1,4 +1,4 @@
-"""A training that cannot learn says so before its first step."""
+"""A training that cannot learn is refused before its first step."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""Where a config's file and its data lie: deep, absolute, relative, or nowhere."""
+"""Paths of configs and data: deep, absolute, relative, or missing."""
 
 import os
 from pathlib import Path
@@ -107,7 +107,7 @@ def test_named_script_exists_and_writes_the_pack(data, made):
     [("casia_webface_112", "faces_webface_112x112"), ("ms1mv3_112", "ms1m-retinaface-t1")],
 )
 def test_distributed_pack_is_used_unchanged(data, made, handed_out):
-    """The data scripts check it and make nothing of it, so the presets have to find it."""
+    """The data scripts only check it, so presets must find it where it was unpacked."""
     assert handed_out in datasets.missing("pack", {"folder": made})
     write_pack(data / handed_out)
     assert datasets.missing("pack", {"folder": made}) == ""

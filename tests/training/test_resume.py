@@ -43,9 +43,7 @@ def config(**changes):
 
 
 def interrupted(monkeypatch, within, at, begun=None, **changes):
-    """A run that breaks off after step `at`; the record still says that it runs, as after a
-    kill.
-    """
+    """A run that is interrupted after step `at`; its record still says running, as after a kill."""
     with power_cut(monkeypatch, at):
         train(config(**changes), within=within) if begun is None else resume(begun.folder)
     monkeypatch.undo()
@@ -54,7 +52,7 @@ def interrupted(monkeypatch, within, at, begun=None, **changes):
 
 
 def test_run_keeps_the_precision_it_was_started_in(tmp_path, monkeypatch):
-    """It may go on where another one would be the fast one."""
+    """It may be resumed where another precision would be the fastest."""
     fast = {"speed": {"precision": "auto"}}
     monkeypatch.setattr(backbones, "fast_precision", lambda _: "bfloat16")
     begun = interrupted(monkeypatch, tmp_path, 9, **fast)
@@ -139,9 +137,7 @@ def test_damaged_checkpoint_is_skipped_with_a_message(monkeypatch, tmp_path, str
 
 
 def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monkeypatch, tmp_path):
-    """A larger batch stands for more ranks: half as many steps to the end, so the schedule's step
-    goes back.
-    """
+    """A larger batch stands in for more ranks: half as many steps remain, so the step decreases."""
     run = interrupted(monkeypatch, tmp_path, 20)
     before = run.metrics()["loss"][:14]
     larger = config(batch_size=128).flat()

@@ -1,6 +1,4 @@
-"""torchrun on the CPU: share the class centres, be killed, go on with other numbers of
-processes.
-"""
+"""torchrun on the CPU: split class centres, kills, and resuming with other numbers of processes."""
 
 import os
 import subprocess
@@ -54,7 +52,7 @@ def newest(folder):
 
 
 def killed_after_checkpoints(process, folder, count):
-    """Kill it when it has written so many; the step of the newest."""
+    """Kill it after this many checkpoints; returns the newest step."""
     seen = {newest(folder)}
     until(
         lambda: seen.add(newest(folder)) or len(seen) > count or process.poll() is not None,
@@ -72,9 +70,7 @@ def killed_after_checkpoints(process, folder, count):
 
 
 def test_killed_run_resumes_with_one_then_three_then_two_processes(tmp_path):
-    """Every leg writes checkpoints of its own, the next goes on from the newest, and steps only
-    rise.
-    """
+    """Every run writes checkpoints, the next resumes from the newest, and steps only rise."""
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(PLAIN))
     runs = tmp_path / "runs"
     reached = [killed_after_checkpoints(torchrun(2, tmp_path / "own.yaml", runs=runs), runs, 1)]

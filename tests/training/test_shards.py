@@ -1,4 +1,4 @@
-"""What is stored of a state, and that nothing else than this state is ever read from a folder."""
+"""Stored states, and that only an expected state is read from a folder."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def folder(tmp_path):
 
 
 def resum(folder):
-    """As somebody would who wants damage to pass: checksums of the files as they are now."""
+    """Recompute the checksums, as an attacker would to hide a change."""
     files = {
         file.name: {"bytes": file.stat().st_size, "crc32": zlib.crc32(file.read_bytes())}
         for file in folder.iterdir()
@@ -87,7 +87,7 @@ def test_checkpoint_folder_contains_safetensors_and_json(folder):
 
 
 def test_rows_written_by_three_ranks_are_joined(tmp_path):
-    """As three processes leave it, by hand: 5 rows split 2, 2 and 1."""
+    """Written as three processes would: 5 rows split into 2, 2 and 1."""
     full = torch.arange(10.0).view(5, 2)
     for rank, rows in enumerate([full[:2], full[2:4], full[4:]]):
         save_file({"w": rows.contiguous()}, tmp_path / f"rank-{rank:05d}.safetensors")

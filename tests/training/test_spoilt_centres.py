@@ -1,4 +1,4 @@
-"""A step that leaves a class centre without a finite value ends the training with a diagnosis."""
+"""A step that makes a class centre non-finite ends the training with a diagnosis."""
 
 import json
 
