@@ -58,10 +58,10 @@ def test_without_folders_or_by_likeness_no_one_is_labelled(people):
 
 
 def test_folder_without_images_is_refused_with_its_contents(tmp_path):
-    with pytest.raises(DataError, match="is no folder"):
+    with pytest.raises(DataError, match="is not a folder"):
         listing.photos_in(tmp_path / "none")
     (tmp_path / "clip.heic").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"holds no images .*left out 1 \(clip.heic\)"):
+    with pytest.raises(DataError, match=r"contains no images .*skipped 1 \(clip.heic\)"):
         listing.photos_in(tmp_path)
 
 
@@ -125,9 +125,9 @@ class Two:
 
 def test_labelled_photos_use_the_largest_face_and_unlabelled_ones_all_faces(people, net):
     known = album.read(listing.photos_in(people), net, Two())
-    assert [(item.number, item.of) for item in known.items] == [(1, 2)] * 9
+    assert [(item.number, item.total) for item in known.items] == [(1, 2)] * 9
     unknown = album.read(listing.photos_in(people, people=False), net, Two())
-    assert [(item.number, item.of) for item in unknown.items] == [(1, 2), (2, 2)] * 9
+    assert [(item.number, item.total) for item in unknown.items] == [(1, 2), (2, 2)] * 9
     assert unknown.items[0].eyes_px > unknown.items[1].eyes_px
 
 
@@ -171,14 +171,14 @@ def test_the_page_loads_nothing_and_shows_every_face(people, net):
     sheet = text[text.index('id="sheet"') :]
     assert sheet.count("<figure>") == 9
     assert "Cid/broken.png: the image cannot be decoded" in sheet
-    for words in ("no probability", "Relatives", "must not decide about anybody"):
+    for words in ("not the probability", "Relatives", "must never decide"):
         assert words in text
     assert "no interval: 3 people are too few, 10 are needed" in text
 
 
 def test_unlabelled_photos_need_a_threshold_for_grouping(people, net):
     read = album.read(listing.photos_in(people, people=False), net, Dots())
-    with pytest.raises(CdmlLabError, match=r"does not say who is shown.*--calibration or"):
+    with pytest.raises(CdmlLabError, match=r"has no folder per person.*--calibration or"):
         report.findings(read, 0.1)
     findings = report.findings(read, 0.1, cut=0.99999999)
     assert len(set(findings.group.tolist())) > 1

@@ -197,7 +197,7 @@ def test_an_evaluation_must_be_of_the_same_network_fed_the_same_way(judged, tmp_
 
 def test_score_is_ranked_among_those_of_the_evaluation(judged):
     _, done, _ = judged
-    shares = thresholds.standing(done, 0.5)
+    shares = thresholds.tail_shares(done, 0.5)
     strangers = done.scores[~done.same]
     assert shares.strangers_above.value == (strangers >= 0.5).mean()
     assert shares.genuine_below.value == (done.scores[done.same] <= 0.5).mean()
@@ -217,7 +217,7 @@ def test_histograms_show_both_kinds_and_any_number_of_thresholds(marks):
 def test_threshold_from_elsewhere_is_measured_on_these_photos(judged):
     _, done, pairs = judged
     limit = thresholds.of_evaluation(done, 0.01)
-    decision = thresholds.judged_by(pairs, limit)
+    decision = thresholds.measured_on(pairs, limit)
     assert decision.far.value == (pairs.scores[~pairs.same] >= limit.cosine).mean()
 
 
@@ -237,12 +237,12 @@ def test_the_line_of_two_photos_has_score_threshold_interval_and_limits():
     rate = calibration.wilson(3, 1000)
     line = words.compared(
         "a.jpg", "b.jpg", 0.5, Threshold(0.41, 0.38, 0.44, 1e-3, "lfw"),
-        thresholds.Standing(rate, calibration.wilson(50, 100)),
+        thresholds.TailShares(rate, calibration.wilson(50, 100)),
     )  # fmt: skip
     assert line == (
         "a.jpg, b.jpg: cosine 0.500, above the threshold 0.410 [0.380, 0.440] for a FAR of 0.001 "
         "on lfw, where 0.3 % [0.102, 0.878] of pairs of strangers score as high and 50 % [40.4, "
-        "59.6] of pairs of one person as low; this holds for photos like those, and proves "
-        "nothing about who is shown"
+        "59.6] of pairs of one person as low; this holds for photos like those, and does not "
+        "prove who is shown"
     )
-    assert "nothing says whether that is much" in words.uncalibrated("a", "b", 0.5)
+    assert "it is unknown whether that is high" in words.uncalibrated("a", "b", 0.5)

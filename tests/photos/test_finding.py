@@ -156,7 +156,9 @@ def test_a_face_at_the_edge_is_cut_out_with_black_outside():
 def test_faces_that_are_too_small_are_refused_with_their_size():
     small, large = face_of(0, 0, 9, 9, 6.0), face_of(0, 0, 50, 50)
     assert usable([large, small]) == [large]
-    with pytest.raises(DataError, match=r"6\.0 pixels between the eyes, and at least 10"):
+    with pytest.raises(
+        DataError, match=r"6\.0 pixels between the eyes, fewer than the minimum of 10"
+    ):
         usable([small])
     assert usable([small], 6.0) == [small]
     with pytest.raises(DataError, match="no face was found"):
@@ -205,5 +207,5 @@ def test_detectors_are_created_with_their_requirements(tmp_path):
         detectors.create("mtcn")
     with pytest.raises(CdmlLabError, match="yunet needs its model file: --detector-model"):
         detectors.create("yunet")
-    with pytest.raises(CdmlLabError, match="MTCNN brings its own weights"):
+    with pytest.raises(CdmlLabError, match="MTCNN includes its weights"):
         detectors.create("mtcnn", tmp_path)

@@ -56,8 +56,8 @@ def test_folds_have_about_as_many_genuine_pairs():
     ("counts", "message"),
     [
         ((3, 3, 3), "3 people, 3 of them .* do not fill 10 folds"),
-        ((2,) * 5 + (1,) * 30, "35 people, 5 of them .*; 5 folds could be filled"),
-        ((5,) * 12, "12 people, 12 of them .*; 6 folds could be filled"),
+        ((2,) * 5 + (1,) * 30, "35 people, 5 of them .*; 5 folds are possible"),
+        ((5,) * 12, "12 people, 12 of them .*; 6 folds are possible"),
     ],
 )
 def test_too_few_people_are_refused_with_possible_settings(counts, message):
@@ -66,7 +66,7 @@ def test_too_few_people_are_refused_with_possible_settings(counts, message):
 
 
 def test_too_few_pairs_are_refused_with_the_available_number():
-    with pytest.raises(CdmlLabError, match=r"fold \d has 2 and 4: at most 2 a fold"):
+    with pytest.raises(CdmlLabError, match=r"fold \d has 2 and 4: at most 2 can be drawn"):
         draw(people(*(2,) * 8), Rules(folds=4, per_fold=3))
 
 
@@ -191,7 +191,7 @@ def test_impossible_protocols_are_refused(tmp_path):
     root = folder(tmp_path / "people", (2, 2, 2, 2))
     with pytest.raises(CdmlLabError, match="hard impostors are chosen by a network: --model"):
         protocol.make(photos_in(root), Rules(folds=2, hard=0.5))
-    with pytest.raises(CdmlLabError, match="does not say who is shown"):
+    with pytest.raises(CdmlLabError, match="needs one folder per person"):
         protocol.make(photos_in(root, people=False), Rules(folds=2))
     made = protocol.make(photos_in(root), Rules(folds=2))
     with pytest.raises(CdmlLabError, match="is not empty"):

@@ -1,4 +1,4 @@
-"""Faces on the page: one with its caption, pairs, and the contact sheet."""
+"""Faces on the page: a face with its caption, pairs, and the contact sheet."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -14,15 +14,15 @@ MOST_GROUPS = 150
 
 
 def pairs(findings: Findings, some: list[FacePair], intro: str) -> str:
-    """Pairs of faces with their scores, below a sentence on what they are."""
+    """Pairs of faces with their scores, below an introduction."""
     if not some:
-        return "<p>There is no such pair.</p>"
+        return "<p>No such pair.</p>"
     figures = [pair(findings, (two.first, two.second), f"cosine {two.cosine:.3f}") for two in some]
     return f'<p>{escape(intro)}</p><div class="pairs">{"".join(figures)}</div>'
 
 
 def pair(findings: Findings, rows: Iterable[int], score: str) -> str:
-    """Two faces, by their rows, and what is said of them."""
+    """Two faces, by their rows, with a caption."""
     faces = "".join(face(findings.album.items[row]) for row in rows)
     return (
         f'<div class="pair"><div class="score">{escape(score)}</div>'
@@ -31,7 +31,7 @@ def pair(findings: Findings, rows: Iterable[int], score: str) -> str:
 
 
 def face(item: Item, caption: Callable[[Item], str] | None = None) -> str:
-    """A face and its caption, by default the photo's path and what is unusual about the face."""
+    """A face and its caption, by default the photo's path and anything unusual about the face."""
     text = _caption(item) if caption is None else caption(item)
     return (
         f'<figure><img src="{drawing.picture_url(item.jpeg, "jpeg")}" width="112" height="112" '
@@ -40,7 +40,7 @@ def face(item: Item, caption: Callable[[Item], str] | None = None) -> str:
 
 
 def _breakable(text: str) -> str:
-    """HTML of a text in which lines may break after the marks that file names are made of."""
+    """Escape a text as HTML in which lines may break after the punctuation of file names."""
     return re.sub(r"([/_.-])", r"\1<wbr>", escape(text))
 
 
@@ -49,13 +49,13 @@ def _caption(item: Item) -> str:
 
 
 def _notes(item: Item) -> list[str]:
-    """What is unusual about a face."""
+    """Anything unusual about a face."""
     notes = []
-    if item.of > 1:
+    if item.total > 1:
         which = "largest" if item.number == 1 else f"number {item.number} by size"
-        notes.append(f"{which} of {item.of} faces")
+        notes.append(f"{which} of {item.total} faces")
     if item.turned:
-        notes.append(f"turned by {item.turned}°")
+        notes.append(f"rotated by {item.turned}°")
     if item.eyes_px < 20:
         notes.append(f"only {item.eyes_px:.0f} pixels between the eyes")
     return notes

@@ -1,7 +1,7 @@
-"""Photos without names, grouped by likeness: average linkage of cosines, cut at a threshold.
+"""Group photos without names by similarity: average linkage of cosines, cut at a threshold.
 
-Average linkage joins two groups while the mean cosine between them is above the threshold. One
-unlucky pair cannot chain two people together, as it does with single linkage.
+Average linkage joins two groups while the mean cosine between them is above the threshold. Unlike
+with single linkage, one unlucky pair cannot chain two people together.
 """
 
 import numpy as np

@@ -1,5 +1,6 @@
-"""The two drawings of the report, without a plotting library: a table of cosines as a PNG, and two
-histograms as SVG that follows the page's colours.
+"""The two drawings of the report: a table of cosines as PNG, and two histograms as SVG.
+
+They need no plotting library, and the SVG follows the page's colours.
 """
 
 import base64
@@ -21,12 +22,12 @@ _WIDTH, _HEIGHT, _BINS = 640, 200, 64
 
 
 def picture_url(data: bytes, kind: str) -> str:
-    """An image as an address that holds it; `kind` is ``jpeg`` or ``png``."""
+    """An image as a data URL; `kind` is ``jpeg`` or ``png``."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def colours(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
-    """RGB of numbers between two ends, shape (..., 3)."""
+    """RGB colours of numbers between two ends, shape (..., 3)."""
     at = np.clip((np.asarray(values, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
     steps = np.linspace(0.0, 1.0, len(_SCALE))
     channels = [np.interp(at, steps, _SCALE[:, channel]) for channel in range(3)]
@@ -34,7 +35,7 @@ def colours(values: NDArray[np.floating], low: float, high: float) -> NDArray[np
 
 
 def means(cosines: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean cosine between the faces of any two groups, shape (groups, groups)."""
+    """Mean cosine between the faces of each two groups, shape (groups, groups)."""
     groups, count = np.unique(group, return_counts=True)
     member = (group[:, None] == groups[None, :]).astype(np.float32)
     total = member.T @ cosines @ member
@@ -43,13 +44,14 @@ def means(cosines: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.
 
 
 def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[str, ...]) -> str:
-    """The table of cosines as SVG around a PNG: faces in order of their group, groups divided by
-    lines and named where there is room.
+    """The table of cosines as SVG around a PNG, ordered by group.
+
+    Lines divide the groups, which are named where there is room.
 
     Parameters
     ----------
     cosines : shape (n, n), n at most `MOST_FACES`
-    group : shape (n,), not falling
+    group : shape (n,), in ascending order
     names : of the groups
     """
     n = len(group)

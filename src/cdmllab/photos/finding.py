@@ -1,9 +1,9 @@
-"""From the pixels of a photo to its faces, and from a face to what a network sees.
+"""Find the faces of a photo, and crop a face to the input of a network.
 
-A photo may be huge, grey, turned or without a face. The detector is shown a copy of bounded size;
-where it is not sure of a face, the copy is turned by a quarter and by a half, and the way up with
-the surest face is taken. Landmarks come back in pixels of the photo itself, so a face is cut out of
-the original and keeps its sharpness.
+A photo may be huge, grey, rotated or without a face. The detector gets a copy of bounded size; if
+it is not sure of a face, the copy is rotated by a quarter and by a half turn, and the orientation
+with the surest face is used. Landmarks are returned in pixels of the original photo, so a face is
+cropped from the original and keeps its sharpness.
 """
 
 from typing import NamedTuple
@@ -34,7 +34,7 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
 
     Parameters
     ----------
-    turn : whether a photo in which no face is beyond doubt is turned and tried again
+    turn : whether to rotate the photo and try again if no face is certain
 
     Raises
     ------
@@ -56,10 +56,10 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
 
 
 def cut_out(pixels: Pixels, face: Face, size: int = 112, square: Square | None = None) -> Pixels:
-    """The aligned face, uint8 of shape (size, size, 3), as `cdmllab.data.align.align` makes it.
+    """The aligned face, uint8 of shape (size, size, 3), as by `cdmllab.data.align.align`.
 
-    A face that is much larger than that is first averaged down: bilinear sampling would skip most
-    of its pixels.
+    A much larger face is first shrunk by averaging, since bilinear sampling would skip most of its
+    pixels.
     """
     target = align.template(size, square)
     linear = align.similarity(face.landmarks, target)[:, :2]
@@ -90,7 +90,7 @@ def _shrunk(pixels: Pixels) -> Pixels:
 
 
 def _back(face: Face, quarters: int, shape: tuple[int, ...], scale: Floats) -> Face:
-    """A face of the copy that was turned (its shape is given), in pixels of the photo."""
+    """Convert a face of the rotated copy, whose shape is given, to pixels of the photo."""
     corners = face.box.reshape(2, 2)
     points = np.concatenate([face.landmarks, corners])
     height, width = shape[:2]

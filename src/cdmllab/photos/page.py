@@ -1,5 +1,6 @@
-"""The report as one HTML file: no script, nothing from elsewhere, and a rule in its head that
-forbids a browser to load anything.
+"""The report as one HTML file without scripts or external resources.
+
+A content security policy in its head forbids the browser to load anything.
 """
 
 from html import escape
@@ -17,7 +18,7 @@ _RULE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
 def page(findings: Findings, network: Network, detector: str) -> str:
-    """The whole page."""
+    """The complete page."""
     known = bool(findings.album.source.people)
     title = f"Photos in {findings.album.source.root.resolve().name}"
     sections: list[tuple[str, str, str]] = [

@@ -1,6 +1,4 @@
-"""Pairs of a verification protocol, drawn from people: seeded, balanced, and in folds that share
-nobody.
-"""
+"""Draw the pairs of a verification protocol: seeded, balanced, in folds that share no people."""
 
 from typing import NamedTuple
 
@@ -33,14 +31,14 @@ def draw(
 
     Parameters
     ----------
-    labels : who is shown, shape (n,)
+    labels : the person of each image, shape (n,)
     rules : see `Rules`
-    embeddings : of the images, shape (n, d), by which hard impostors are chosen
+    embeddings : of the images, shape (n, d); hard impostors are chosen by them
 
     Raises
     ------
-    CdmlLabError : too few people or images for these rules; the sentence says what there is, and
-        what would do
+    CdmlLabError : too few people or images for these rules; names the available numbers and
+        possible rules
     """
     ids = np.asarray(labels, dtype=np.int64)
     fold = deal(ids, rules.folds, rules.seed)
@@ -52,8 +50,8 @@ def draw(
         worst = min(range(rules.folds), key=lambda k: min(there[k]))
         genuine, impostor = there[worst]
         raise CdmlLabError(
-            f"{per_fold:,} genuine and as many impostor pairs a fold are wanted, and fold "
-            f"{worst + 1} has {genuine:,} and {impostor:,}: at most {most:,} a fold can be drawn"
+            f"{per_fold:,} genuine and as many impostor pairs per fold were requested, but fold "
+            f"{worst + 1} has {genuine:,} and {impostor:,}: at most {most:,} can be drawn"
         )
     folds_of_pairs = []
     for k, rows in enumerate(rows_of):
@@ -67,8 +65,10 @@ def draw(
 
 
 def deal(ids: Ints, folds: int, seed: int) -> Ints:
-    """The fold of each image, shape (n,): people are dealt so that folds have about as many genuine
-    pairs each, and every fold two people or more.
+    """The fold of each image, shape (n,).
+
+    People are distributed so that folds have similar numbers of genuine pairs, and at least two
+    people each.
 
     Raises
     ------
@@ -80,10 +80,10 @@ def deal(ids: Ints, folds: int, seed: int) -> Ints:
     paired = int((count >= 2).sum())
     if paired < folds or len(people) < 2 * folds:
         fit = min(paired, len(people) // 2)
-        hint = f"; {fit} folds could be filled" if fit >= 2 else ""
+        hint = f"; {fit} folds are possible" if fit >= 2 else ""
         raise CdmlLabError(
             f"{len(people):,} people, {paired:,} of them with two images or more, do not fill "
-            f"{folds} folds that share nobody: a fold needs two people, one of them with two "
+            f"{folds} folds that share no people: a fold needs two people, one of them with two "
             f"images{hint}"
         )
     shuffled = np.random.default_rng(seed).permutation(len(people))
@@ -104,20 +104,22 @@ def deal(ids: Ints, folds: int, seed: int) -> Ints:
 
 
 def _available(ids: Ints) -> tuple[int, int]:
-    """How many genuine and impostor pairs there are."""
+    """The numbers of possible genuine and impostor pairs."""
     count = np.unique(ids, return_counts=True)[1]
     genuine = int((count * (count - 1) // 2).sum())
     return genuine, len(ids) * (len(ids) - 1) // 2 - genuine
 
 
 def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], count: int) -> Ints:
-    """The most alike pairs of different people, shape (count, 2): the best of each two people
-    first, then the second best, so that one look-alike does not fill a fold.
+    """The most similar pairs of different people, shape (count, 2).
+
+    The best pair of each two people comes first, then the second best, so that one look-alike does
+    not fill a fold.
     """
     if len(rows) > MOST_HARD:
         raise CdmlLabError(
-            f"a fold has {len(rows):,} images, and hard impostors are chosen among every pair "
-            f"of at most {MOST_HARD:,}: take more folds, or a smaller folder"
+            f"a fold has {len(rows):,} images, but hard impostors can be chosen among at "
+            f"most {MOST_HARD:,}: use more folds or a smaller folder"
         )
     e = unit(embeddings[rows])
     i, j = np.triu_indices(len(rows), k=1)
@@ -138,7 +140,7 @@ def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], count: int
 
 
 def _with_hard(first: Ints, second: Ints, hard: Ints) -> tuple[Ints, Ints]:
-    """A fold's pairs, genuine ones first, with hard impostors in place of drawn ones."""
+    """The pairs of a fold, genuine ones first, with hard impostors in place of random ones."""
     per_fold = len(first) // 2
     taken = {(min(pair), max(pair)) for pair in hard.tolist()}
     drawn = [

@@ -1,8 +1,7 @@
-"""Thresholds for a wanted FAR: from one's own photos, and from what an evaluation of the same
-network recorded.
+"""Thresholds for a FAR: from the user's photos, or from an evaluation of the same network.
 
-The two answer different questions. A threshold from one's own photos fits them, and few people make
-it uncertain. One from a protocol is known precisely, for the photos of that protocol.
+The two answer different questions. A threshold from the user's photos fits them, but few people
+make it uncertain. One from a protocol is known precisely, for the photos of that protocol.
 """
 
 from pathlib import Path
@@ -35,7 +34,7 @@ class Threshold(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """All pairs of an album whose people are known; p of them."""
+    """All p pairs of an album whose people are known."""
 
     scores: NDArray[np.float64]  # [p] cosine
     same: NDArray[np.bool_]  # [p]
@@ -43,7 +42,7 @@ class Pairs(NamedTuple):
 
     @property
     def strangers(self) -> int:
-        """How many pairs show two people."""
+        """The number of pairs of different people."""
         return int((~self.same).sum())
 
 
@@ -62,7 +61,7 @@ def of_photos(pairs: Pairs, far: float, seed: int = 0) -> Threshold:
 
     Raises
     ------
-    ValueError : the pairs cannot resolve this FAR, or are of one kind; the sentence says so
+    ValueError : the pairs cannot resolve this FAR, or are of one kind
     """
     value = ranked.lowest_accepted(ranked.rank(pairs.scores, pairs.same), far)
     people = len(np.unique(np.concatenate(pairs.people)))
@@ -81,9 +80,9 @@ def of_photos(pairs: Pairs, far: float, seed: int = 0) -> Threshold:
 
 
 def on_other_half(pairs: Pairs, far: float, seed: int = 0) -> list[calibration.Decision]:
-    """A threshold from one half of the people, tried on the other half, both ways round.
+    """Thresholds from one half of the people, measured on the other half, both ways.
 
-    On the people it was chosen on, a threshold looks better than it is. Empty where a half is too
+    On the people it was chosen on, a threshold looks better than it is. Empty if a half is too
     small for this FAR.
     """
     people = np.unique(np.concatenate(pairs.people))
@@ -112,12 +111,12 @@ def evaluations(folder: Path) -> list[Path]:
 
 
 def evaluation_of(path: Path, network: Network) -> Evaluation:
-    """An evaluation of this very network, which its thresholds may be taken from.
+    """Read an evaluation, and check that it is of this network.
 
     Raises
     ------
     DataError : it cannot be read
-    CdmlLabError : it is of another network, or of the same with other images or other flipping
+    CdmlLabError : it is of another network, or of this one with other images or flipping
     """
     evaluation = Evaluation.read(path)
     made = evaluation.measures.made_with
@@ -154,24 +153,25 @@ def of_evaluation(evaluation: Evaluation, far: float) -> Threshold:
     return Threshold(value, *interval, far, measures.protocol, note)
 
 
-def judged_by(pairs: Pairs, threshold: Threshold) -> calibration.Decision:
-    """What a threshold from elsewhere does to these pairs, with intervals that know the people."""
+def measured_on(pairs: Pairs, threshold: Threshold) -> calibration.Decision:
+    """FAR and TAR of a threshold from elsewhere on these pairs, with intervals over people."""
     return calibration.decide(pairs.scores, pairs.same, threshold.cosine, people=pairs.people)
 
 
-class Standing(NamedTuple):
-    """Where a score lies among those of an evaluation, as shares with intervals."""
+class TailShares(NamedTuple):
+    """Shares of an evaluation's pairs beyond a score, with intervals."""
 
     strangers_above: calibration.Rate  # of pairs of strangers, how many score at least as high
     genuine_below: calibration.Rate  # of pairs of one person, how many score at most as high
 
 
-def standing(evaluation: Evaluation, cosine: float) -> Standing:
-    """Shares of an evaluation's pairs beyond a score; the intervals take pairs for independent, and
-    so are the least there is.
+def tail_shares(evaluation: Evaluation, cosine: float) -> TailShares:
+    """Shares of an evaluation's pairs beyond a score.
+
+    The intervals treat pairs as independent, and so are the narrowest possible.
     """
     genuine, impostor = evaluation.scores[evaluation.same], evaluation.scores[~evaluation.same]
-    return Standing(
+    return TailShares(
         calibration.wilson(int((impostor >= cosine).sum()), len(impostor)),
         calibration.wilson(int((genuine <= cosine).sum()), len(genuine)),
     )
