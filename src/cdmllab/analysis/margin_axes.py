@@ -211,8 +211,8 @@ def _look(
     scale = policy.current_scale(torch.tensor(place.scale, dtype=torch.float64)).double()
     raised = policy.negatives(other.unsqueeze(1), batch)[:, 0] - other
     offset = policy.class_offset()
-    mine = torch.zeros_like(other) if offset is None else offset[labels] / scale
+    target_offset = torch.zeros_like(other) if offset is None else offset[labels] / scale
     theirs = 0.0 if offset is None else offset[middle] / scale
-    margin = own - target + raised + theirs - mine
-    parts = (scale * (target + mine), slope, margin)
+    margin = own - target + raised + theirs - target_offset
+    parts = (scale * (target + target_offset), slope, margin)
     return Curve(values.copy(), *(part.detach().double().numpy() for part in parts))

@@ -219,9 +219,9 @@ def overlap(
         typer.echo(f"  shared people: {len(shared.people):,}{some}")
     else:
         typer.echo("  shared people: unknown, one of the two has no names")
-    how = "confirmed by embeddings" if network else "by perceptual hash alone"
+    method = "confirmed by embeddings" if network else "by perceptual hash alone"
     typer.echo(
-        f"  near-duplicates: {len(set(shared.judged.tolist())):,} images of the protocol, {how}"
+        f"  near-duplicates: {len(set(shared.judged.tolist())):,} images of the protocol, {method}"
     )
     if shared.accuracy and "all" in shared.accuracy:
         a = shared.accuracy

@@ -151,11 +151,11 @@ def network_and_evaluation(
     network = network_from(model, threads)
     path = calibration
     if path is None:
-        there = evaluations(folder_of(model))
-        if len(there) > 1:
-            names = ", ".join(str(one) for one in there)
+        existing = evaluations(folder_of(model))
+        if len(existing) > 1:
+            names = ", ".join(str(one) for one in existing)
             raise CdmlLabError(f"{model} has several evaluations; --calibration names one: {names}")
-        path = there[0] if there else None
+        path = existing[0] if existing else None
     if path is None:
         return network._replace(flip=bool(flip)), None
     recorded = Measures.read(path).flip if flip is None else flip

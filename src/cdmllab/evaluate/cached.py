@@ -149,7 +149,7 @@ def by_nuisance(
     Empty for templates; a nuisance that is the same in all pairs is omitted.
     """
     tables: dict[str, dict[Together, NuisanceTable]] = {}
-    who = protocol.people()
+    all_people = protocol.people()
     for name in protocol.nuisances if protocol.templates is None else ():
         for how in get_args(Together):
             of_pair = protocol.nuisance_of_pairs(name, how)
@@ -158,7 +158,7 @@ def by_nuisance(
             edges = np.histogram_bin_edges(of_pair, bins)
             of_kind = []
             for rows in (evaluation.same, ~evaluation.same):
-                people = None if who is None else (who[0][rows], who[1][rows])
+                people = None if all_people is None else (all_people[0][rows], all_people[1][rows])
                 binned = error_rates.by_nuisance(
                     evaluation.wrong[rows], of_pair[rows], edges, people=people
                 )

@@ -57,15 +57,15 @@ def momenta(module: nn.Module, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
     """
     names = {parameter: name for name, parameter in module.named_parameters()}
     for group in optimiser.param_groups:
-        mine = [
+        own_parameters = [
             parameter for parameter in group["params"] if parameter in names and group["momentum"]
         ]
-        if mine and group["dampening"]:
+        if own_parameters and group["dampening"]:
             raise ValueError(
                 "the momentum of SGD can be saved only if dampening is 0, got dampening "
                 f"{group['dampening']}"
             )
-        for parameter in mine:
+        for parameter in own_parameters:
             kept = optimiser.state[parameter]
             if kept.get("momentum_buffer") is None:
                 kept["momentum_buffer"] = torch.zeros_like(parameter)

@@ -121,11 +121,11 @@ class ShardedHead(BlockedHead):
                 f"init_process_group"
             )
         with torch.autocast(self.centres.device.type, enabled=False):
-            mine, centres = self._agreed(embeddings, labels, known_easiness)
-            known = mine.known_easiness
+            samples, centres = self._agreed(embeddings, labels, known_easiness)
+            known = samples.known_easiness
             everyone = Samples(
-                embeddings=gather(mine.embeddings, ranks),
-                labels=ranks.gathered(mine.labels),
+                embeddings=gather(samples.embeddings, ranks),
+                labels=ranks.gathered(samples.labels),
                 known_easiness=None if known is None else ranks.gathered(known),
                 some_ignored=True,  # possibly on another rank
             )
@@ -200,10 +200,10 @@ class ShardedHead(BlockedHead):
             f"{len(embeddings)} embeddings of {embeddings.dtype} to compare",
             embeddings.device,
         )
-        best, which = self._nearest_here(ranks.gathered(embeddings.detach()), block)
+        best, identity = self._nearest_here(ranks.gathered(embeddings.detach()), block)
         beaten = best < ranks.largest(best)
-        which = torch.where(beaten, self.num_identities, which + self.held.start)
-        return ranks.own(-ranks.largest(-which))  # the minimum over ranks: the first of a tie
+        identity = torch.where(beaten, self.num_identities, identity + self.held.start)
+        return ranks.own(-ranks.largest(-identity))  # the minimum over ranks: the first of a tie
 
     def sharded_parameters(self) -> dict[str, nn.Parameter]:
         """The class centres, and the bias of plain softmax."""

@@ -124,7 +124,7 @@ def shares(
     ------
     ValueError : shapes that differ, fewer than 10 identities
     """
-    h, (a, b) = np.asarray(hit, dtype=np.float64), (np.asarray(who) for who in identities)
+    h, (a, b) = np.asarray(hit, dtype=np.float64), (np.asarray(people) for people in identities)
     k = np.zeros(len(h), dtype=np.int64) if part is None else np.asarray(part)
     if h.ndim != 1 or any(x.shape != h.shape for x in (a, b, k)):
         shapes = [x.shape for x in (h, a, b, k)]

@@ -92,8 +92,8 @@ def by_nuisance(
     pairs = np.bincount(at[inside], minlength=k)
     table = np.full((k, 3), np.nan)
     if inside.any():
-        who = None
+        bin_people = None
         if people is not None:
-            who = (np.asarray(people[0])[inside], np.asarray(people[1])[inside])
-        table[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], who)]
+            bin_people = (np.asarray(people[0])[inside], np.asarray(people[1])[inside])
+        table[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], bin_people)]
     return Binned(edges, table[:, 0], table[:, 1], table[:, 2], pairs)

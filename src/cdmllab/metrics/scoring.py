@@ -81,10 +81,10 @@ def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats
     right = e[columns].T
     for block, stop in enumerate(ends):
         start = int(ends[block - 1]) if block else 0
-        mine = slice(start, stop) if order is None else order[start:stop]
+        pairs = slice(start, stop) if order is None else order[start:stop]
         top = block * height
         table = e[rows[top : top + height]] @ right
-        out[mine] = table[row_of[a[mine]] - top, column_of[b[mine]]]
+        out[pairs] = table[row_of[a[pairs]] - top, column_of[b[pairs]]]
     return out
 
 

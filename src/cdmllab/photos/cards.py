@@ -52,8 +52,8 @@ def _notes(item: Item) -> list[str]:
     """Anything unusual about a face."""
     notes = []
     if item.total > 1:
-        which = "largest" if item.number == 1 else f"number {item.number} by size"
-        notes.append(f"{which} of {item.total} faces")
+        place = "largest" if item.number == 1 else f"number {item.number} by size"
+        notes.append(f"{place} of {item.total} faces")
     if item.turned:
         notes.append(f"rotated by {item.turned}°")
     if item.eyes_px < 20:

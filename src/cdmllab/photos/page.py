@@ -144,8 +144,8 @@ _LINES = {
 
 
 def _own(limit: Threshold | str, network: Network) -> str:
-    where = "" if isinstance(limit, str) else f" on {limit.source}"
-    return f"the evaluation of {network.name}{where}"
+    source = "" if isinstance(limit, str) else f" on {limit.source}"
+    return f"the evaluation of {network.name}{source}"
 
 
 def _row(source: str, limit: Threshold | str, more: str = "") -> str:
@@ -161,11 +161,11 @@ def _matrix(findings: Findings) -> str:
     cosines, group, names = findings.cosines, findings.group, findings.names
     meaning = "cell is a pair of faces"
     if len(group) > drawing.MOST_FACES:
-        there, numbered = np.unique(group, return_inverse=True)
-        if len(there) > drawing.MOST_FACES:
+        groups, numbered = np.unique(group, return_inverse=True)
+        if len(groups) > drawing.MOST_FACES:
             return "<p>There are too many people for a table that could be read.</p>"
-        cosines, group = drawing.means(cosines, numbered), np.arange(len(there))
-        names = tuple(names[k] for k in there)
+        cosines, group = drawing.means(cosines, numbered), np.arange(len(groups))
+        names = tuple(names[k] for k in groups)
         meaning = "cell is the mean over the pairs of two people"
     return (
         f"<p>Every {meaning}, ordered by {'person' if findings.album.source.people else 'group'}: "

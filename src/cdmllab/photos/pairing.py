@@ -43,12 +43,12 @@ def draw(
     ids = np.asarray(labels, dtype=np.int64)
     fold = deal(ids, rules.folds, rules.seed)
     rows_of = [np.flatnonzero(fold == k) for k in range(rules.folds)]
-    there = [_available(ids[rows]) for rows in rows_of]
-    most = min(min(genuine, impostor) for genuine, impostor in there)
+    available = [_available(ids[rows]) for rows in rows_of]
+    most = min(min(genuine, impostor) for genuine, impostor in available)
     per_fold = min(most, USUAL_PER_FOLD) if rules.per_fold is None else rules.per_fold
     if per_fold > most:
-        worst = min(range(rules.folds), key=lambda k: min(there[k]))
-        genuine, impostor = there[worst]
+        worst = min(range(rules.folds), key=lambda k: min(available[k]))
+        genuine, impostor = available[worst]
         raise CdmlLabError(
             f"{per_fold:,} genuine and as many impostor pairs per fold were requested, but fold "
             f"{worst + 1} has {genuine:,} and {impostor:,}: at most {most:,} can be drawn"

@@ -138,10 +138,10 @@ def make(
     """
     config, changes = configure(row, options)
     needed = required_sets(row, sets)
-    there = not datasets.missing(config.data.name, config.data.options)
+    has_data = not datasets.missing(config.data.name, config.data.options)
     in_lab = config.data.name == "lab"
     source: Any
-    if there and not in_lab:
+    if has_data and not in_lab:
         source = datasets.load(config.data.name, config.data.options)
         images, identities = len(source), source.num_identities
     elif in_lab:
@@ -150,7 +150,7 @@ def make(
     else:
         images, identities = _reported(needed)
     net = config.backbone.build()
-    if not there or in_lab:
+    if not has_data or in_lab:
         source = StandIn(images, identities, net.size, net.channels, encoded=not in_lab)
     alone = config.changed(loss=_unsharded(config)) if options.processes > 1 else config
     key = f"{config.device} {config.threads} {options.processes} {images} {config.epochs}"

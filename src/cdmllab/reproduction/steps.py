@@ -308,8 +308,8 @@ def _evaluate(work: RowWork, row_plan: RowPlan, run: Run, report: Report) -> dic
     backbone = net.to(row_plan.config.device)
     measures = {}
     for name in work.row.protocols:
-        if how := protocols.missing(name):
-            raise CdmlLabError(how)
+        if instructions := protocols.missing(name):
+            raise CdmlLabError(instructions)
         done, _, before = cached.evaluate(
             backbone, name, run.folder / "eval", prepare=release.preprocessing
         )

@@ -181,9 +181,12 @@ def _collect(measures: Mapping[str, Mapping[str, float]], values: dict[str, list
 
 def faults(name: str, folder: Path | None = None) -> list[str]:
     """The faults of a sweep's record, a sentence each: a run missing, dirty, or misconfigured."""
-    where = folder or results.folder()
-    path = where / f"sweeps/{name}.json"
-    recorded, current = results.load(f"sweeps/{name}", where), spec.load(path.with_suffix(".yaml"))
+    results_folder = folder or results.folder()
+    path = results_folder / f"sweeps/{name}.json"
+    recorded, current = (
+        results.load(f"sweeps/{name}", results_folder),
+        spec.load(path.with_suffix(".yaml")),
+    )
     faults: list[str] = []
     earlier: dict[str, list[Done]] = {}
     stages = {stage["stage"]: stage for stage in recorded["stages"]}

@@ -135,11 +135,11 @@ def _arms(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> dict[str,
     own = {arm: [settings] for arm, settings in stage.arms.items()}
     if source is None:
         return own or {"": []}
-    there, points = spec.stages[source], best(spec.stages[source], earlier[source])
+    source_stage, points = spec.stages[source], best(spec.stages[source], earlier[source])
     if stage.winner_of is not None:
-        arm = winner(there, earlier[source])
+        arm = winner(source_stage, earlier[source])
         points = {arm: points[arm]}
-    tuned = {arm: [there.arms.get(arm, {}), one.point] for arm, one in points.items()}
+    tuned = {arm: [source_stage.arms.get(arm, {}), one.point] for arm, one in points.items()}
     return {arm: [*layers, *own.get(arm, [])] for arm, layers in tuned.items()} | {
         arm: layers for arm, layers in own.items() if arm not in tuned
     }

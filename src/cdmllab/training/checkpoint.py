@@ -145,13 +145,13 @@ def damage(folder: Path, expected: int | None = None) -> str:
         return OLD
     try:
         sums = shards.parsed(folder / CHECKSUMS, Sums).files
-        there = {path.name for path in folder.iterdir() if shards.NAMES.fullmatch(path.name)}
+        existing = {path.name for path in folder.iterdir() if shards.NAMES.fullmatch(path.name)}
     except (OSError, DataError):
         return f"{CHECKSUMS} is missing or unreadable"
     for name in sums:
         if not shards.NAMES.fullmatch(name):
             return f"{CHECKSUMS} names {plain(name, 60)}, which is not a file of a checkpoint"
-    if unlisted := sorted(there - sums.keys()):
+    if unlisted := sorted(existing - sums.keys()):
         return f"{CHECKSUMS} does not name {unlisted[0]}"
     if shards.INDEX not in sums:
         return f"{shards.INDEX} is missing"

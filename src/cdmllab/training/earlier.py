@@ -67,18 +67,20 @@ def finished(requested: Config, within: Path | None, report: Report) -> Run | No
     """
     now: dict[str, Any] | None = None
     for run in Run.finished(requested.flat(), within=within, report=report):
-        about = f"{run.folder} has this config and is finished"
+        message = f"{run.folder} has this config and is finished"
         try:
             now = now or current_fingerprint(requested)
         except (DataError, OSError) as error:
-            report(f"{about}; its data cannot be compared: {error}")
+            report(f"{message}; its data cannot be compared: {error}")
             return run
         changed = inputs.difference(run.record.get("data", {}), now)
         if changed:
-            report(f"{about}, but its data has changed since ({changed}): starting a new run")
+            report(f"{message}, but its data has changed since ({changed}): starting a new run")
             continue
         report(
-            about if changed == "" else f"{about}; it is unknown whether its data has changed since"
+            message
+            if changed == ""
+            else f"{message}; it is unknown whether its data has changed since"
         )
         return run
     return None

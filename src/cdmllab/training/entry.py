@@ -301,8 +301,8 @@ def _check(config: Config, here: Place) -> None:
     missing = datasets.missing(config.data.name, config.data.options)
     if missing:
         raise CdmlLabError(missing)
-    for name, how in config.watch.missing().items():
-        raise CdmlLabError(f"watch.protocols needs {name}: {how}")
+    for name, instructions in config.watch.missing().items():
+        raise CdmlLabError(f"watch.protocols needs {name}: {instructions}")
     no_pairs = (*margins.names(), *margins.recipes())
     if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
         raise CdmlLabError(

@@ -49,10 +49,10 @@ def claimed(
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        about = f"another process is training this config{_where(config, within)}"
+        message = f"another process is training this config{_where(config, within)}"
         if not wait or here.world_size > 1:
-            raise CdmlLabError(f"{about}: wait for it to end") from None
-        report(f"{about}; waiting for it to end (--redo trains a second time instead)")
+            raise CdmlLabError(f"{message}: wait for it to end") from None
+        report(f"{message}; waiting for it to end (--redo trains a second time instead)")
         lock.acquire(poll_interval=0.5)
         waited = True
     try:

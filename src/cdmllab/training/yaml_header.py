@@ -41,6 +41,6 @@ def header(path: Path) -> dict[str, str]:
 
 def complaint(error: ValidationError, root: str) -> str:
     """The first error, with its key; `root` stands in for an empty key."""
-    where, message = first_error(error)
+    key, message = first_error(error)
     more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""
-    return f"{where or root}: {plain(message, 500)}{more}"
+    return f"{key or root}: {plain(message, 500)}{more}"
