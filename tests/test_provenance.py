@@ -16,7 +16,7 @@ def git(where, *arguments):
 
 
 @pytest.fixture(autouse=True)
-def _untold(monkeypatch):
+def _no_injected_commit(monkeypatch):
     monkeypatch.delenv("CDMLLAB_COMMIT", raising=False)
 
 

@@ -22,11 +22,11 @@ import sys, time
 from pathlib import Path
 from cdmllab.data import packing
 
-source, target, go_on = map(Path, sys.argv[1:])
+source, target, proceed = map(Path, sys.argv[1:])
 
 def wait(done, total):
-    Path(f"{go_on}.began").touch()
-    while not go_on.exists():
+    Path(f"{proceed}.began").touch()
+    while not proceed.exists():
         time.sleep(0.01)
 
 packing.pack(source, target, packing.Settings(size=16), progress=wait)
@@ -45,16 +45,16 @@ def people(root, count=3):
 
 def slowly(tmp_path):
     """A process in the middle of packing, and the file whose appearance it waits for."""
-    go_on = tmp_path / "go on"
-    arguments = [str(people(tmp_path / "src")), str(tmp_path / "dst"), str(go_on)]
+    proceed = tmp_path / "proceed"
+    arguments = [str(people(tmp_path / "src")), str(tmp_path / "dst"), str(proceed)]
     first = subprocess.Popen([sys.executable, "-c", SLOW, *arguments])
     until((tmp_path / "go on.began").exists, first)
-    return first, go_on
+    return first, proceed
 
 
 def test_second_packing_at_one_target_is_refused_and_the_first_is_complete(tmp_path):
     packing.pack(people(tmp_path / "old", 2), tmp_path / "dst", packing.Settings(size=16))
-    first, go_on = slowly(tmp_path)
+    first, proceed = slowly(tmp_path)
     command = [
         sys.executable,
         "-m",
@@ -73,7 +73,7 @@ def test_second_packing_at_one_target_is_refused_and_the_first_is_complete(tmp_p
     assert (
         inspect(tmp_path / "dst").facts["identities"] == "2"
     )  # the pack of before, as long as it is not replaced
-    go_on.touch()
+    proceed.touch()
     assert first.wait() == 0
     report = inspect(tmp_path / "dst")
     assert (report.problems, report.facts["identities"]) == ([], "3")

@@ -89,6 +89,6 @@ def error_message(invoke: Invoke) -> Callable[..., str]:
 
 
 @pytest.fixture
-def well(invoke: Invoke) -> Callable[..., str]:
+def succeed(invoke: Invoke) -> Callable[..., str]:
     """Run a command that must succeed; return its output."""
     return lambda *arguments: invoke(0, *arguments).output

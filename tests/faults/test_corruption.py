@@ -80,15 +80,15 @@ def test_damaged_network_of_a_run(run, error_message, damage):
         (flip, ".npz"),
     ],
 )
-def test_damaged_evaluation_is_measured_again(run, well, damage, end):
+def test_damaged_evaluation_is_measured_again(run, succeed, damage, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
-    well(*judge)
+    succeed(*judge)
     path = run / f"eval/digits-known{end}"
     expected = evaluate.Evaluation.read(path.with_suffix(".json")).scores
     damage(path)
     with pytest.raises(ValueError, match=r"digits-known\.json is not an evaluation"):
         evaluate.Evaluation.read(path.with_suffix(".json"))
-    well(*judge)
+    succeed(*judge)
     assert (evaluate.Evaluation.read(path.with_suffix(".json")).scores == expected).all()
 
 
@@ -144,11 +144,13 @@ def test_damaged_side_files_of_a_pack(pack, wrong, name, damage):
     assert f"wrong: {pack}" in wrong(pack)
 
 
-def test_changed_images_of_a_world_are_not_trained_on(tmp_path, error_message, well, monkeypatch):
+def test_changed_images_of_a_world_are_not_trained_on(
+    tmp_path, error_message, succeed, monkeypatch
+):
     monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
     small = ["--set", "data.num_identities=8", "--set", "epochs=1", "--set", "batch_size=32"]
-    well("train", "lab/cpu/arcface", *small)
+    succeed("train", "lab/cpu/arcface", *small)
     (images,) = (tmp_path / "data").rglob("images.u8")
     images.write_bytes(images.read_bytes()[::-1])
     assert str(images.parent) in error_message("train", "lab/cpu/arcface", *small, "--redo")

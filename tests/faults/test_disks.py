@@ -30,7 +30,7 @@ def recipe(tmp_path):
 
 
 def test_training_on_a_full_disk_keeps_its_checkpoints_and_resumes(
-    disk, error_message, well, recipe, monkeypatch
+    disk, error_message, succeed, recipe, monkeypatch
 ):
     monkeypatch.setenv("CDMLLAB_RUNS", str(disk.folder))
     disk.resize(200)
@@ -38,18 +38,18 @@ def test_training_on_a_full_disk_keeps_its_checkpoints_and_resumes(
     (run,) = runs.Run.list(disk.folder)
     assert all(checkpoint.damage(kept) == "" for kept in checkpoint.steps(run.folder))
     disk.resize(64 << 10)
-    well("train", "--resume", run.folder)
+    succeed("train", "--resume", run.folder)
     assert run.status == "finished"
 
 
-def test_packing_on_a_full_disk_resumes(disk, error_message, well):
+def test_packing_on_a_full_disk_resumes(disk, error_message, succeed):
     job = Packing(disk.folder)
     disk.spare(900)
     assert FULL in error_message("pack", job.source, job.target)
     assert not job.target.exists()
     disk.resize(64 << 10)
-    assert "of them done before" in well("pack", job.source, job.target)
-    assert "all well" in well("inspect", job.target)
+    assert "of them done before" in succeed("pack", job.source, job.target)
+    assert "all succeed" in succeed("inspect", job.target)
 
 
 def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, error_message, monkeypatch):

@@ -103,22 +103,22 @@ def test_training_a_config_that_an_untrusted_run_has_finished(
     assert str(run / "head") in error_message("train", recipe)
 
 
-def test_old_format_is_refused_with_advice(run, recipe, error_message, well, content):
+def test_old_format_is_refused_with_advice(run, recipe, error_message, succeed, content):
     hostile.old_format(run / "head", content)
     assert (
         "train again with --redo, or evaluate and export the network next to it"
         in error_message("train", recipe)
     )
-    well("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
-    well("weights", "convert", run, run.parent / "net.safetensors")
+    succeed("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
+    succeed("weights", "convert", run, run.parent / "net.safetensors")
 
 
-def test_old_checkpoint_is_refused_with_advice(run, error_message, well, content):
+def test_old_checkpoint_is_refused_with_advice(run, error_message, succeed, content):
     hostile.stopped(run)
     hostile.old_format(run / "checkpoints/step-00000005", content)
     assert "remove that folder to start the run again" in error_message("train", "--resume", run)
     shutil.rmtree(run / "checkpoints")
-    well("train", "--resume", run)
+    succeed("train", "--resume", run)
 
 
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
@@ -142,11 +142,11 @@ def test_untrusted_network_is_not_evaluated_exported_or_trained_from(
 
 
 @pytest.mark.parametrize("end", [".json", ".npz"])
-def test_evaluation_that_is_a_pickle_is_measured_again(run, well, content, end):
+def test_evaluation_that_is_a_pickle_is_measured_again(run, succeed, content, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
-    well(*judge)
+    succeed(*judge)
     path = run / f"eval/digits-known{end}"
     expected = path.read_bytes()
     path.write_bytes(content)
-    well(*judge)
+    succeed(*judge)
     assert len(path.read_bytes()) == pytest.approx(len(expected), rel=0.2)

@@ -174,12 +174,12 @@ class _Child:
 
     def verdict(self, number: int, cpu_s: float) -> Verdict:
         """Wait for the verdict; if none comes, classify the child itself."""
-        begun, used = time.monotonic(), self._used()
+        started, used = time.monotonic(), self._used()
         while not self.pipe.poll(0.2):
             if not self._process.is_alive():
                 return Verdict(number, "crash", f"exit code {self._process.exitcode}", 0.0, 0.0)
             spent = self._used() - used
-            if spent > cpu_s or time.monotonic() - begun > WALL_S:
+            if spent > cpu_s or time.monotonic() - started > WALL_S:
                 return Verdict(number, "hang", f"no end after {spent:.0f} s of work", spent, 0.0)
         try:
             received: Verdict = self.pipe.recv()

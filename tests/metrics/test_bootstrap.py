@@ -355,7 +355,7 @@ def test_eer_of_weights_that_separate_the_kinds_is_zero_or_one():
     assert got["auc"].tolist() == [1.0, 0.0, 0.75]
 
 
-def folds_by_hand(scores, same, fold, w):
+def folds_one_by_one(scores, same, fold, w):
     """Fold by fold: every threshold between two scores of the others, above all and at the lowest;
     the middle best.
     """
@@ -382,4 +382,4 @@ def test_weighted_accuracy_over_folds_equals_a_worked_value(share):
         scores, same = np.sort(rng.integers(0, 12, 24) / 2.0)[::-1], rng.random(24) < share
         fold, w = rng.permutation(np.arange(24) % 8), rng.integers(0, 3, (4, 24)).astype(float)
         got = weighted.Folds(scores, same, fold).accuracy(w)
-        np.testing.assert_allclose(got, [folds_by_hand(scores, same, fold, row) for row in w])
+        np.testing.assert_allclose(got, [folds_one_by_one(scores, same, fold, row) for row in w])

@@ -61,13 +61,12 @@ def finished(tmp_path_factory):
 def test_sweep_trains_and_evaluates_stage_by_stage(finished):
     folder, _, done, messages = finished
     assert [len(done[name]) for name in ("tune", "compare", "large")] == [6, 4, 2]
-    assert (
-        len(list(Run.list(folder))) == 10
-    )  # seed 0 of the two best points was trained when they were found
+    # Seed 0 of the two best points was trained in the stage that chose them.
+    assert len(list(Run.list(folder))) == 10
     large = done["large"][1]
     assert large.task.arm in ("arcface", "cdml")
-    begun = Run.open(large.task.config["start_from"]).config
-    assert (begun["loss"], begun["seed"]) == (large.task.config["loss"], 1)
+    start = Run.open(large.task.config["start_from"]).config
+    assert (start["loss"], start["seed"]) == (large.task.config["loss"], 1)
     assert 0.5 < large.measures["digits/known"]["accuracy"] <= 1.0
     assert len(large.per_fold["digits/known"]) == 10
     assert sum(line.startswith("[") for line in messages) == 12
@@ -149,8 +148,8 @@ def test_task_started_on_other_data_is_restarted(tmp_path, monkeypatch):
             train(Config.parse(only.config), within=tmp_path)
     messages = []
     done = task.carry_out(only, tmp_path, messages.append)
-    (begun, finished) = Run.list(tmp_path)
-    assert (begun.status, finished.status) == ("failed", "finished")
+    (failed, finished) = Run.list(tmp_path)
+    assert (failed.status, finished.status) == ("failed", "finished")
     assert done.run == str(finished.folder)
     assert any("was started on other data (images)" in line for line in messages)
 

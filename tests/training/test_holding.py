@@ -26,17 +26,17 @@ def run_of(folder, **changes):
 
 def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
     """The second waits for the first with a message, and returns its run."""
-    messages, done, began, go_on = [], [], threading.Event(), threading.Event()
+    messages, done, began, proceed = [], [], threading.Event(), threading.Event()
     fit = entry._fit
 
     def slow(*arguments):
         began.set()
-        assert go_on.wait(60)
+        assert proceed.wait(60)
         fit(*arguments)
 
     def report(line):
         messages.append(line)
-        go_on.set()
+        proceed.set()
 
     monkeypatch.setattr(entry, "_fit", slow)
     first = threading.Thread(target=lambda: done.append(train(config(epochs=2), within=tmp_path)))

@@ -250,7 +250,7 @@ class StoppedError(Exception):
 
 
 @pytest.fixture
-def begun(people, tmp_path, monkeypatch):
+def interrupted(people, tmp_path, monkeypatch):
     """A run that was interrupted after its first checkpoint."""
     original = entry.Run.log
 
@@ -267,34 +267,38 @@ def begun(people, tmp_path, monkeypatch):
     return run
 
 
-def test_run_is_not_resumed_after_two_people_were_swapped(begun, people):
-    before = begun.record
+def test_run_is_not_resumed_after_two_people_were_swapped(interrupted, people):
+    before = interrupted.record
     swap(people)
     with pytest.raises(CdmlLabError, match=r"was started on other data \(images\)\. Restore it"):
-        resume(begun.folder)
-    assert begun.record == before
+        resume(interrupted.folder)
+    assert interrupted.record == before
     swap(people)
-    assert resume(begun.folder).run.status == "finished"
+    assert resume(interrupted.folder).run.status == "finished"
 
 
-def test_advice_in_the_message_works(begun, people, tmp_path):
+def test_advice_in_the_message_works(interrupted, people, tmp_path):
     swap(people)
     with pytest.raises(CdmlLabError, match=r"start a new run: `cdmllab train .*config\.yaml`"):
-        resume(begun.folder)
+        resume(interrupted.folder)
     from cdmllab.training import presets
 
-    done = train(presets.load(str(begun.folder / "config.yaml")), within=tmp_path / "runs").run
+    done = train(
+        presets.load(str(interrupted.folder / "config.yaml")), within=tmp_path / "runs"
+    ).run
     assert done.status == "finished"
-    assert done.config == begun.config
+    assert done.config == interrupted.config
 
 
-def test_run_of_an_earlier_version_resumes_with_a_message(begun):
-    record = {key: value for key, value in begun.record.items() if key not in ("data", "config")}
-    (begun.folder / "run.json").write_text(json.dumps(record))
+def test_run_of_an_earlier_version_resumes_with_a_message(interrupted):
+    record = {
+        key: value for key, value in interrupted.record.items() if key not in ("data", "config")
+    }
+    (interrupted.folder / "run.json").write_text(json.dumps(record))
     messages = []
-    assert resume(begun.folder, report=messages.append).run.status == "finished"
+    assert resume(interrupted.folder, report=messages.append).run.status == "finished"
     assert (
-        f"{begun.folder} has no fingerprint of its data: it is unknown whether it has changed"
+        f"{interrupted.folder} has no fingerprint of its data: it is unknown whether it has changed"
         in messages
     )
 
@@ -310,14 +314,14 @@ def test_run_of_an_earlier_version_resumes_with_a_message(begun):
         ({"batch_size": 2}, r"batch_size is 2 and was 4"),
     ],
 )
-def test_an_edited_config_is_refused_by_key(begun, change, message):
-    (begun.folder / "config.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
-    before = begun.record
+def test_an_edited_config_is_refused_by_key(interrupted, change, message):
+    (interrupted.folder / "config.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
+    before = interrupted.record
     with pytest.raises(
         CdmlLabError, match=rf"config\.yaml was edited after the run started: {message}\. "
     ):
-        resume(begun.folder)
-    assert begun.record == before
+        resume(interrupted.folder)
+    assert interrupted.record == before
 
 
 @pytest.mark.parametrize(
@@ -332,15 +336,15 @@ def test_an_edited_config_is_refused_by_key(begun, change, message):
         ("", r"config\.yaml must contain keys and values"),
     ],
 )
-def test_damaged_config_is_named(begun, text, message):
-    (begun.folder / "config.yaml").write_text(text)
+def test_damaged_config_is_named(interrupted, text, message):
+    (interrupted.folder / "config.yaml").write_text(text)
     with pytest.raises(CdmlLabError, match=message):
-        resume(begun.folder)
+        resume(interrupted.folder)
 
 
-def test_settings_that_change_no_result_may_be_edited(begun, people):
+def test_settings_that_change_no_result_may_be_edited(interrupted, people):
     moved = people.rename(people.with_name("moved"))
     edited = {**PLAIN, "data": {"name": "folder", "folder": moved.name, "workers": 1}, "threads": 2}
     edited["watch"] = {"log_every": 2, "checkpoint_every": 4}
-    (begun.folder / "config.yaml").write_text(yaml.safe_dump(edited))
-    assert resume(begun.folder).run.status == "finished"
+    (interrupted.folder / "config.yaml").write_text(yaml.safe_dump(edited))
+    assert resume(interrupted.folder).run.status == "finished"

@@ -42,10 +42,10 @@ def config(**changes):
     return Config.parse({**PLAIN, **changes})
 
 
-def interrupted(monkeypatch, within, at, begun=None, **changes):
+def interrupted(monkeypatch, within, at, earlier=None, **changes):
     """A run that is interrupted after step `at`; its record still says running, as after a kill."""
     with power_cut(monkeypatch, at):
-        train(config(**changes), within=within) if begun is None else resume(begun.folder)
+        train(config(**changes), within=within) if earlier is None else resume(earlier.folder)
     monkeypatch.undo()
     (run,) = Run.list(within)
     return run
@@ -55,14 +55,14 @@ def test_run_keeps_the_precision_it_was_started_in(tmp_path, monkeypatch):
     """It may be resumed where another precision would be the fastest."""
     fast = {"speed": {"precision": "auto"}}
     monkeypatch.setattr(backbones, "fast_precision", lambda _: "bfloat16")
-    begun = interrupted(monkeypatch, tmp_path, 9, **fast)
+    run = interrupted(monkeypatch, tmp_path, 9, **fast)
     monkeypatch.setattr(backbones, "fast_precision", lambda _: "float32")
-    done = resume(begun.folder)
+    done = resume(run.folder)
     assert done.run.record["precision"] == "bfloat16"
     assert done.run.config["speed"]["precision"] == "auto"
     uninterrupted = train(config(speed={"precision": "bfloat16"}), within=tmp_path / "whole")
     same(done, uninterrupted)
-    assert train(config(**fast), within=tmp_path).run.folder == begun.folder
+    assert train(config(**fast), within=tmp_path).run.folder == run.folder
     assert train(config(**fast), within=tmp_path, redo=True).run.record["precision"] == "float32"
 
 
@@ -107,7 +107,7 @@ def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, st
     newest = checkpoint.steps(run.folder)[-1]
     messages = []
     done = resume(run.folder, report=messages.append)
-    assert going_on_from(run, newest) in messages
+    assert continuing_from(run, newest) in messages
     same(done, straight)
 
 
@@ -115,7 +115,7 @@ def checkpoint_name(folder):
     return folder.name.removeprefix("step-")
 
 
-def going_on_from(run, kept):
+def continuing_from(run, kept):
     return f"{run.folder.name}: continuing from step {int(checkpoint_name(kept))}"
 
 
@@ -132,7 +132,7 @@ def test_damaged_checkpoint_is_skipped_with_a_message(monkeypatch, tmp_path, str
         f"{second} is damaged ({payload.name} has changed): falling back to the one before it"
         in messages
     )
-    assert going_on_from(run, first) in messages
+    assert continuing_from(run, first) in messages
     same(done, straight)
 
 
@@ -172,7 +172,7 @@ def test_half_written_checkpoint_is_ignored(monkeypatch, tmp_path, straight):
     newest.rename(newest.with_name(f".{newest.name}.tmp"))
     messages = []
     same(resume(run.folder, report=messages.append), straight)
-    assert going_on_from(run, before) in messages
+    assert continuing_from(run, before) in messages
 
 
 def test_a_finished_run_keeps_its_network_and_no_checkpoints(straight):
