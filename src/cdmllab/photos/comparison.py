@@ -10,7 +10,7 @@ from cdmllab.metrics.scoring import unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-DUPLICATE_BITS = 12  # of 256 in which the hashes of one image, stored twice, may differ
+DUPLICATE_BITS = 12  # of 256; hashes of one image, stored twice, may differ in this many
 
 
 class FacePair(NamedTuple):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cdmllab.photos.thresholds import Pairs
 
-MOST_FACES = 600  # of a table with a cell for each face; beyond it, a cell is a person
+MOST_FACES = 600  # of a table with a cell per face; with more, a cell is a person
 _SCALE = np.array(  # dark blue over green to yellow: equally readable on white and on black
     [[48, 18, 90], [52, 68, 130], [38, 115, 130], [38, 160, 118], [140, 200, 70], [250, 230, 70]],
     dtype=np.float64,

@@ -15,7 +15,7 @@ class Face(NamedTuple):
 
     box: Floats  # [4] left, top, right, bottom
     landmarks: Floats  # [5, 2] in the order of `cdmllab.data.align.TEMPLATE_112`
-    confidence: float  # the detector's own, in [0, 1]
+    confidence: float  # the detector's, in [0, 1]
 
     @property
     def eyes_px(self) -> float:

@@ -15,10 +15,10 @@ from cdmllab.data import align
 from cdmllab.data.crop import Square
 from cdmllab.photos.faces import Detector, Face, Floats, Pixels, largest_first
 
-LONGEST_PX = 1280  # side of the copy that a detector is shown
-SURE = 0.9  # the least confidence of a face
-BEYOND_DOUBT = 0.99  # from it on, nobody looks for a better one in the turned photo
-FEWEST_EYES_PX = 10.0  # the template has 35: below a third of it there is little left to compare
+LONGEST_PX = 1280  # longest side of the copy that a detector gets
+SURE = 0.9  # minimum confidence of a face
+BEYOND_DOUBT = 0.99  # above it, other orientations are not tried
+FEWEST_EYES_PX = 10.0  # the template has 35; below a third of it there is little to compare
 _QUARTERS = (0, 1, 3, 2)  # counterclockwise: upright first, upside down last
 
 
@@ -26,7 +26,7 @@ class Look(NamedTuple):
     """The faces of a photo."""
 
     faces: list[Face]  # largest first; in pixels of the photo
-    turned: int  # degrees counterclockwise by which it was turned until a face was found
+    turned: int  # degrees counterclockwise by which it was rotated to find a face
 
 
 def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:

@@ -19,14 +19,14 @@ class Photo(NamedTuple):
 
     path: Path
     name: str  # below the folder, printable
-    person: int  # row of the people; -1 where nobody says who is shown
+    person: int  # row of the people; -1 if unknown
 
 
 class Photos(NamedTuple):
     """The photos of a folder, in natural order."""
 
     root: Path
-    people: tuple[str, ...]  # names of folders; empty where photos are grouped by likeness
+    people: tuple[str, ...]  # names of folders; empty if photos are grouped by similarity
     photos: tuple[Photo, ...]
     left_out: tuple[LeftOut, ...]
 

@@ -107,14 +107,14 @@ def _thresholds(findings: Findings, network: Network) -> str:
         _row(_own(findings.elsewhere, network), findings.elsewhere, effect),
     ]
     parts.append(
-        '<div class="wide"><table><tr><th>from</th><th>threshold</th><th>what to know</th></tr>'
+        '<div class="wide"><table><tr><th>from</th><th>threshold</th><th>notes</th></tr>'
         f"{''.join(rows)}</table></div>"
     )
     if findings.halves:
         tried = " and ".join(words.percent(half.far) for half in findings.halves)
         parts.append(
             "<p>A threshold looks better on the people it was chosen on. Chosen on one half of "
-            f"the people and tried on the other, it accepted {tried} of pairs of strangers.</p>"
+            f"the people and measured on the other, it accepted {tried} of pairs of strangers.</p>"
         )
     if findings.cut is not None:
         parts.append(f"<p>Groups by likeness were cut at a mean cosine of {findings.cut:.3f}.</p>")
@@ -163,7 +163,7 @@ def _matrix(findings: Findings) -> str:
     if len(group) > drawing.MOST_FACES:
         groups, numbered = np.unique(group, return_inverse=True)
         if len(groups) > drawing.MOST_FACES:
-            return "<p>There are too many people for a table that could be read.</p>"
+            return "<p>There are too many people for a readable table.</p>"
         cosines, group = drawing.means(cosines, numbered), np.arange(len(groups))
         names = tuple(names[k] for k in groups)
         meaning = "cell is the mean over the pairs of two people"
@@ -176,22 +176,22 @@ def _matrix(findings: Findings) -> str:
 
 
 _STRANGERS = {
-    True: "One pair of photos for any two people. Who scores above the threshold here would be "
-    "taken for one person: relatives, people who look alike, or one person under two names.",
-    False: "One pair for any two groups: the same person may have been parted.",
+    True: "One pair of photos for each two people. A pair above the threshold would be taken for "
+    "one person: relatives, people who look alike, or one person under two names.",
+    False: "One pair for each two groups, which may be the same person.",
 }
 _LEAST = {
-    True: "One pair for each person: a difficult photo, many years, or somebody else's face.",
-    False: "One pair for each group: two people may have been joined.",
+    True: "One pair per person: a difficult photo, many years, or someone else's face.",
+    False: "One pair per group, which may contain two people.",
 }
 
 
 def _suspects(findings: Findings) -> str:
     items, names = findings.album.items, findings.names
     parts = [
-        "<p>A photo that is more like another person's photos than like those of its own folder, "
-        "on average. A wrong label is one reason; a bad crop or a difficult photo are others. "
-        "People with fewer than three photos are not judged.</p>"
+        "<p>Photos that are on average more similar to another person's photos than to those of "
+        "their own folder. A wrong label is one reason; a bad crop or a difficult photo are "
+        "others. People with fewer than three photos are not checked.</p>"
     ]
     suspected = []
     for suspect in findings.suspects:
@@ -202,7 +202,7 @@ def _suspects(findings: Findings) -> str:
             f"{escape(other)}</p></div></div>"
         )
     parts.append(
-        f'<div class="pairs">{"".join(suspected)}</div>' if suspected else "<p>No photo is.</p>"
+        f'<div class="pairs">{"".join(suspected)}</div>' if suspected else "<p>There are none.</p>"
     )
     if findings.twice:
         both = [cards.pair(findings, pair, "one image, two people") for pair in findings.twice[:12]]
@@ -213,18 +213,18 @@ def _suspects(findings: Findings) -> str:
     if findings.copies:
         parts.append(
             f"<p>{findings.copies:,} pairs of one person's crops are nearly the same image: "
-            "copies raise that person's scores and say nothing new.</p>"
+            "copies raise that person's scores and add no information.</p>"
         )
     return "".join(parts)
 
 
 def _one_photo(findings: Findings) -> str:
     if not findings.one_photo:
-        return "<p>No group holds two faces of one photo, which would be two people.</p>"
+        return "<p>No group contains two faces of one photo, which would be two people.</p>"
     both = [cards.pair(findings, pair, "one photo, one group") for pair in findings.one_photo[:12]]
     return (
-        "<p>A person is in a photo once. These faces of one photo were put into one group, so at "
-        f'least one of them is somebody else.</p><div class="pairs">{"".join(both)}</div>'
+        "<p>A person is in a photo once. These faces of one photo are in one group, so at least "
+        f'one of them is someone else.</p><div class="pairs">{"".join(both)}</div>'
     )
 
 
@@ -238,7 +238,7 @@ def _missing(findings: Findings) -> str:
         lines = [f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in missing]
         parts += f"<details open><summary>{len(lines):,} photos</summary>{_list(lines)}</details>"
     if left:
-        parts += f"<p>Left out before reading:</p>{_list(left)}"
+        parts += f"<p>Skipped before reading:</p>{_list(left)}"
     return parts
 
 

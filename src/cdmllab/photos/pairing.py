@@ -11,7 +11,7 @@ from cdmllab.errors import CdmlLabError
 from cdmllab.metrics.scoring import unit
 
 Ints = NDArray[np.int64]
-MOST_HARD = 3000  # images of a fold of which every pair is scored
+MOST_HARD = 3000  # images in a fold of which every pair is scored
 USUAL_PER_FOLD = 300  # as in LFW
 
 
@@ -20,7 +20,7 @@ class Rules(NamedTuple):
 
     folds: int = 10
     per_fold: int | None = None  # genuine pairs, and impostor pairs; None: up to 300
-    hard: float = 0.0  # share of the impostor pairs that are the most alike ones
+    hard: float = 0.0  # share of impostor pairs that are the most similar ones
     seed: int = 0
 
 
@@ -93,7 +93,7 @@ def deal(ids: Ints, folds: int, seed: int) -> Ints:
     for person in shuffled[np.argsort(-genuine[shuffled], kind="stable")].tolist():
         pairs_there, people_there = load.T
         keys: tuple[Ints, ...]
-        if genuine[person] == 0:  # nobody of those left has a pair: even out the people
+        if genuine[person] == 0:  # no remaining person has a pair: balance the number of people
             keys = (pairs_there, people_there)
         else:
             keys = (people_there, pairs_there, (people_there >= 2).astype(np.int64))

@@ -23,10 +23,10 @@ class Findings(NamedTuple):
     group: NDArray[np.int64]  # [n] people, or groups by likeness
     names: tuple[str, ...]  # of the groups
     far: float
-    here: Threshold | str  # from these photos, or why there is none
-    halves: list[Decision]  # each half of the people judged by the other's threshold
+    here: Threshold | str  # from these photos, or the reason for none
+    halves: list[Decision]  # each half of the people at the other's threshold
     elsewhere: Threshold | str  # from an evaluation of the network
-    carried: Decision | None  # what that one does to these photos
+    carried: Decision | None  # its rates on these photos
     pairs: Pairs | None  # of known people, both kinds
     strangers: list[FacePair]
     least_alike: list[FacePair]

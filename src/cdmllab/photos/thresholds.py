@@ -28,9 +28,9 @@ class Threshold(NamedTuple):
     cosine: float
     low: float | None  # of its 95 % interval; None where there is none
     high: float | None
-    far: float  # the wanted FAR
+    far: float  # the FAR
     source: str
-    note: str = ""  # what the interval lacks
+    note: str = ""  # a limitation of the interval
 
 
 class Pairs(NamedTuple):
@@ -161,8 +161,8 @@ def measured_on(pairs: Pairs, threshold: Threshold) -> calibration.Decision:
 class TailShares(NamedTuple):
     """Shares of an evaluation's pairs beyond a score, with intervals."""
 
-    strangers_above: calibration.Rate  # of pairs of strangers, how many score at least as high
-    genuine_below: calibration.Rate  # of pairs of one person, how many score at most as high
+    strangers_above: calibration.Rate  # share of pairs of strangers with at least this score
+    genuine_below: calibration.Rate  # share of pairs of one person with at most this score
 
 
 def tail_shares(evaluation: Evaluation, cosine: float) -> TailShares:
