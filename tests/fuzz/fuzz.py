@@ -97,7 +97,7 @@ def report(tallies: dict[str, Tally]) -> dict[str, Any]:
 
 
 def _plain(fault: harness.Verdict) -> dict[str, Any]:
-    return {"number": fault.number, "kind": fault.kind, "said": fault.said}
+    return {"number": fault.number, "kind": fault.kind, "said": fault.message}
 
 
 def show(name: str, seed: int, number: int) -> None:

@@ -64,7 +64,7 @@ class Verdict(NamedTuple):
 
     number: int
     kind: str
-    said: str
+    message: str
     cpu_s: float
     mib: float
 

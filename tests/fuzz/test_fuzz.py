@@ -48,7 +48,7 @@ READERS = {  # of this module, for children of the harness
         "foreign": lambda folder: {}["x"],
         "long": lambda folder: refuse_with("x" * 5000),
         "memory": lambda folder: bytearray(3 << 30),
-        "memory told otherwise": lambda folder: wrapped(),
+        "memory by another error": lambda folder: wrapped(),
         "hang": forever,
         "crash": lambda folder: ctypes.string_at(0),
         "acted": lambda folder: os.system("true"),

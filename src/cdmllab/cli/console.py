@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from cdmllab.training.recorder import Progress, Report
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line and flush it."""
     print(line, flush=True)
 
@@ -19,7 +19,7 @@ def talking() -> Iterator[tuple[Report, Progress | None]]:
     The second is None without a terminal, where progress is printed as lines.
     """
     if sys.stdout is None or not sys.stdout.isatty():
-        yield say, None
+        yield print_line, None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn

@@ -79,8 +79,8 @@ def _intro(findings: Findings, network: Network, detector: str) -> str:
         f'<div><dt>{name}</dt><dd class="{kind}">{value}</dd></div>' for name, value, kind in facts
     )
     return (
-        '<p class="lead">Faces were found, aligned and compared on this machine. This file holds '
-        "small images of them: treat it like the photos themselves.</p>"
+        '<p class="lead">Faces were found, aligned and compared on this machine. This file '
+        "contains small images of them: treat it like the photos themselves.</p>"
         f'<dl class="facts">{tiles}</dl>'
     )
 
