@@ -106,7 +106,7 @@ def test_unexpected_error_leaves_its_traceback_in_the_run(tmp_path):
     assert run.status == "failed"
     assert len(run.record["error"]) < 1100
     (kept,) = run.folder.glob("cdmllab-error-*.txt")
-    assert "test_what_nobody_expected" in kept.read_text()
+    assert "test_unexpected_error" in kept.read_text()
 
 
 @pytest.mark.parametrize(
