@@ -141,7 +141,7 @@ def gathered_roc(data: Data) -> list[float]:
 
 
 def ours_roc(data: Data) -> list[float]:
-    scores = scoring.cosines(data.embeddings, data.first, data.second, what="template")
+    scores = scoring.cosines(data.embeddings, data.first, data.second, noun="template")
     by_kind = ranked.rank(scores, data.same)
     return [ranked.tar_at_far(by_kind, far) for far in FARS]
 

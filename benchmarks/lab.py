@@ -58,7 +58,7 @@ def main() -> None:
         trained.append(
             training.train(
                 presets.load(PRESET, [f"seed={seed}"]),
-                tell=lambda line: print(line, file=sys.stderr),
+                report=lambda line: print(line, file=sys.stderr),
             )
         )
     rows: list[dict[str, Any]] = []

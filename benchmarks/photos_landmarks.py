@@ -92,7 +92,7 @@ def consistency(detector: Detector, name: str, photos: Iterable[np.ndarray]) -> 
                     key=np.sum,
                 )
                 errors[how].append(apart / np.linalg.norm(moved[1] - moved[0]))
-    return [summary(name, how, count, found) for how, found in errors.items()] if count else []
+    return [summary(name, how, count, parts) for how, parts in errors.items()] if count else []
 
 
 def changes(photo: np.ndarray, points: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -113,12 +113,12 @@ def changes(photo: np.ndarray, points: np.ndarray) -> dict[str, tuple[np.ndarray
     }
 
 
-def summary(data: str, what: str, images: int, errors: list[np.ndarray]) -> dict:
+def summary(data: str, label: str, images: int, errors: list[np.ndarray]) -> dict:
     table = np.array(errors).reshape(-1, 5)
     of_image = table.mean(axis=1)
     return {
         "data": data,
-        "error": what,
+        "error": label,
         "images": images,
         "compared": len(table),
         "mean": round(float(of_image.mean()), 4) if len(table) else None,

@@ -1,8 +1,8 @@
-"""What every test starts from: one thread, and random numbers that its own name decides.
+"""Defaults of every test: one thread, and random numbers seeded by its name.
 
 On a busy machine two torch threads wait for each other far longer than they compute. A test that
 draws from a global generator gets the same numbers whatever ran before it, in this process or in
-another worker's.
+another worker.
 """
 
 import os

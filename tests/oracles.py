@@ -174,9 +174,7 @@ def _one_vs_all(
         return 2.0 * ((z + 1.0) / 2.0) ** 3 - 1.0
 
     def imbalance(b: float) -> float:
-        """How much more the negatives pull b down than the positive pulls it up, all at 90
-        degrees.
-        """
+        """The negatives' total gradient on b minus the positive's, all at 90 degrees."""
         positive, negative = scale * (g(0.0) - 0.4) + b, scale * (g(0.0) + 0.4) + b
         return 0.3 * (c - 1) / (1.0 + math.exp(-negative)) - 0.7 / (1.0 + math.exp(positive))
 

@@ -1,8 +1,7 @@
-"""The project's private words, so that they do not come back: run by `make check`.
+"""Reject the phrases of the first edition that the style guide replaces: run by `make check`.
 
-Reads every page, chapter, README and docstring, comment and message in the code for the phrases
-below, which the style guide replaces by the field's own words. A line that needs one of them is
-listed in `EXCEPTIONS` with the reason.
+Reads every page, chapter and README, and all docstrings, comments and messages of the code. A line
+that needs one of the phrases is listed in `EXCEPTIONS` with the reason.
 
     python tests/prose.py
 """
@@ -50,7 +49,7 @@ _SKIPPED = ("tests/prose.py", "tests/book/axe")
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:
-    """The prose of a file, with line numbers: pages whole, of code its comments and strings."""
+    """The prose of a file, with line numbers: complete pages; comments and strings of code."""
     content = path.read_text(encoding="utf-8")
     if path.suffix == ".md":
         yield from enumerate(content.splitlines(), 1)
@@ -80,7 +79,7 @@ def excepted(name: str, line: str) -> bool:
 
 
 def files() -> Iterator[Path]:
-    """Everything a person reads."""
+    """Every file with prose."""
     patterns = [
         "*.md",
         "book/*.md",
@@ -97,10 +96,12 @@ def files() -> Iterator[Path]:
 
 
 def main() -> int:
-    found = [fault for path in files() for fault in faults(path, path.relative_to(ROOT).as_posix())]
-    print("\n".join(found))
-    print(f"{len(found)} phrases to replace" if found else "prose in order")
-    return bool(found)
+    phrases = [
+        fault for path in files() for fault in faults(path, path.relative_to(ROOT).as_posix())
+    ]
+    print("\n".join(phrases))
+    print(f"{len(phrases)} phrases to replace" if phrases else "prose in order")
+    return bool(phrases)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every name on the page that shows the way is there."""
+"""Every name on the page of the architecture exists."""
 
 import importlib
 import re
@@ -20,10 +20,10 @@ def in_the_tree(path: str) -> Path:
 
 
 @pytest.mark.parametrize(("file", "name"), NAMES)
-def test_function_is_where_the_page_says(file, name):
-    found = importlib.import_module(f"cdmllab.{file.removesuffix('.py').replace('/', '.')}")
+def test_function_exists_where_the_page_places_it(file, name):
+    target = importlib.import_module(f"cdmllab.{file.removesuffix('.py').replace('/', '.')}")
     for part in name.split("."):
-        found = getattr(found, part)
+        target = getattr(target, part)
 
 
 @pytest.mark.parametrize("path", [one or other for one, other in PATHS])
@@ -31,7 +31,7 @@ def test_path_of_the_page_exists(path):
     assert in_the_tree(path).exists()
 
 
-def test_rooms_of_the_page_are_the_folders_and_modules_of_the_package():
+def test_subpackages_of_the_page_are_those_of_the_package():
     drawn = PAGE.split("```")[1]
     package = ROOT / "src/cdmllab"
     rooms = {path.parent.name for path in package.glob("*/__init__.py")} | {

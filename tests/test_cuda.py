@@ -1,6 +1,4 @@
-"""On a CUDA device: what the CPU computes, computed there too, and a training that runs in every
-mode.
-"""
+"""On a CUDA device: results equal the CPU's, and a training runs in every mode."""
 
 import numpy as np
 import pytest
@@ -83,7 +81,7 @@ def test_networks_agree_with_the_cpu(name):
     assert torch.cosine_similarity(quick, want).min() > 0.99
 
 
-def test_images_agree_with_the_cpu_whoever_draws_them(tmp_path, monkeypatch):
+def test_images_of_the_gpu_agree_with_the_cpu(tmp_path, monkeypatch):
     rows = np.arange(40)
     worlds = [FaceWorld(10, 60, size=64, device=device) for device in ("cpu", "cuda")]
     cpu, gpu = (world.read(rows).astype(int) for world in worlds)
@@ -121,16 +119,16 @@ def test_augmentation_does_not_wait_for_the_device():
 def test_a_training_learns_in_every_mode(tmp_path, monkeypatch, speed):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path))
     trained = train(Config.parse({**TOY, "speed": speed}), within=tmp_path / "runs")
-    told = trained.run.metrics()
-    assert told["loss"][-1] < 0.7 * told["loss"][0]
-    assert told["peak_mib"][-1] > 1.0
+    metrics = trained.run.metrics()
+    assert metrics["loss"][-1] < 0.7 * metrics["loss"][0]
+    assert metrics["peak_mib"][-1] > 1.0
     x = torch.randn(20, 3, 48, 48)
     want = evaluate.embed(trained.backbone, x)
     there = evaluate.embed(trained.backbone.cuda(), x)
     assert torch.cosine_similarity(there, want).min() > 0.99
 
 
-def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
+def test_stopped_training_resumes(tmp_path, monkeypatch):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path))
 
     def stop(done, *_):

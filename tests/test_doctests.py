@@ -1,4 +1,4 @@
-"""The examples in docstrings are true, and what a newcomer meets first has one."""
+"""The examples in docstrings are true, and the main names have one."""
 
 import os
 import re
@@ -29,7 +29,7 @@ FIRST = (
 
 
 def test_examples_are_true(tmp_path):
-    """In a process of their own: one registers a loss, and others write files."""
+    """In a separate process: one example registers a loss, and others write files."""
     files = sorted(
         str(path) for path in SOURCE.rglob("*.py") if ">>>" in path.read_text(encoding="utf-8")
     )
@@ -59,12 +59,12 @@ def test_examples_are_true(tmp_path):
 
 
 @pytest.mark.parametrize("name", FIRST)
-def test_what_is_met_first_has_an_example(name):
-    found = cdmllab
+def test_main_names_have_an_example(name):
+    target = cdmllab
     for part in name.split("."):
-        found = (
-            getattr(found, part)
-            if hasattr(found, part)
-            else __import__(f"{found.__name__}.{part}", fromlist=["x"])
+        target = (
+            getattr(target, part)
+            if hasattr(target, part)
+            else __import__(f"{target.__name__}.{part}", fromlist=["x"])
         )
-    assert ">>>" in found.__doc__
+    assert ">>>" in target.__doc__

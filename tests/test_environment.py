@@ -1,4 +1,4 @@
-"""The three files that say what is installed agree."""
+"""The three files that pin the installed packages agree."""
 
 import re
 import tomllib
@@ -34,18 +34,18 @@ def test_lock_pins_every_package_exactly(locked):
         assert pin.operator == "==", requirement
 
 
-def test_lock_holds_no_address():
+def test_lock_contains_no_address():
     text = (ROOT / "requirements.lock").read_text()
     assert not re.search(r"https?:|file:|--index|--find-links|@", text)
 
 
 def test_lock_satisfies_the_project(project, locked):
-    wanted = [
+    requirements = [
         *project["dependencies"],
         *chain.from_iterable(project["optional-dependencies"].values()),
     ]
-    assert len(wanted) > 20
-    for requirement in map(Requirement, wanted):
+    assert len(requirements) > 20
+    for requirement in map(Requirement, requirements):
         if requirement.name == project["name"]:  # an extra that includes others
             assert requirement.extras <= set(project["optional-dependencies"]), requirement
             continue
@@ -71,7 +71,7 @@ def test_version_is_in_one_place_and_in_the_changelog(project):
     assert citation["version"] == cdmllab.__version__
 
 
-def test_changelog_keeps_its_form():
+def test_changelog_has_its_format():
     text = (ROOT / "CHANGELOG.md").read_text()
     versions = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert versions[0] == "[Unreleased]"
@@ -80,12 +80,12 @@ def test_changelog_keeps_its_form():
     assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
 
 
-def test_classifiers_are_known_and_name_the_versions_of_python(project):
+def test_classifiers_are_valid_and_name_the_versions_of_python(project):
     assert set(project["classifiers"]) <= classifiers
     assert not any(line.startswith("License ::") for line in project["classifiers"])  # `license` is
     named = {line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line}
-    wanted = SpecifierSet(project["requires-python"])
-    assert named == {f"3.{minor}" for minor in range(9, 20) if wanted.contains(f"3.{minor}.0")}
+    supported = SpecifierSet(project["requires-python"])
+    assert named == {f"3.{minor}" for minor in range(9, 20) if supported.contains(f"3.{minor}.0")}
 
 
 def test_readme_names_only_commands_that_exist():

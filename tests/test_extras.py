@@ -26,7 +26,7 @@ def test_missing_package_names_its_extra():
     assert isinstance(caught.value, ImportError)
 
 
-def test_inner_sentence_stays():
+def test_inner_message_is_kept():
     with (
         pytest.raises(MissingPackageError, match=r"^UMAP needs .*\[analysis\]"),
         optional("plots", "a figure"),
@@ -35,7 +35,7 @@ def test_inner_sentence_stays():
         import no_such_package  # noqa: F401
 
 
-def test_fault_of_ours_is_not_a_missing_package():
+def test_missing_module_of_the_package_is_not_a_missing_package():
     with pytest.raises(ModuleNotFoundError) as caught, optional("plots", "a figure"):
         import cdmllab.no_such_module  # noqa: F401
     assert not isinstance(caught.value, CdmlLabError)

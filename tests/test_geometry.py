@@ -29,7 +29,7 @@ def test_unit_survives_large_half_precision_vectors():
     )
 
 
-def test_unit_takes_small_half_precision_vectors_for_what_they_are():
+def test_unit_is_exact_for_small_half_precision_vectors():
     x = torch.full((4,), 0.005, dtype=torch.float16, requires_grad=True)
     u = geometry.unit(x)
     torch.testing.assert_close(u, torch.full((4,), 0.5, dtype=torch.float16), atol=1e-3, rtol=0)

@@ -14,7 +14,7 @@ def test_insightface_takes_rgb_to_minus_one_to_one():
     torch.testing.assert_close(out[0, :, 0, 0], torch.tensor([-1.0, 1.0, -0.6]))
 
 
-def test_bgr_turns_the_channels_before_the_mean_is_taken():
+def test_bgr_reverses_the_channels_before_the_mean_is_subtracted():
     given = {"channels": "BGR", "mean": [0.0, 0.1, 0.2], "std": 0.5, "size": 4}
     out = preprocessing.apply(image(255, 0, 51), given)
     torch.testing.assert_close(out[0, :, 0, 0], torch.tensor([0.4, -0.2, 1.6]))
@@ -28,7 +28,7 @@ def test_grey_weighs_the_colours():
     assert white.max().item() == pytest.approx(1.0)
 
 
-def test_apply_leaves_the_images_as_they_were():
+def test_apply_does_not_change_the_images():
     x = image(1, 2, 3).clone()
     preprocessing.apply(x, INSIGHTFACE | {"size": 4})
     assert torch.equal(x, image(1, 2, 3))
@@ -48,7 +48,7 @@ def test_apply_leaves_the_images_as_they_were():
         ),
     ],
 )
-def test_nonsense_is_refused(change, message):
+def test_invalid_preprocessing_is_refused(change, message):
     with pytest.raises(ValueError, match=message):
         preprocessing.check(INSIGHTFACE | change)
 

@@ -16,7 +16,7 @@ def git(where, *arguments):
 
 
 @pytest.fixture(autouse=True)
-def _untold(monkeypatch):
+def _no_injected_commit(monkeypatch):
     monkeypatch.delenv("CDMLLAB_COMMIT", raising=False)
 
 
@@ -36,9 +36,9 @@ def checkout(tmp_path, monkeypatch):
     return tmp_path
 
 
-def told():
-    found = provenance()
-    return found["git_commit"], found["git_dirty"], found["citable"]
+def recorded_provenance():
+    record = provenance()
+    return record["git_commit"], record["git_dirty"], record["citable"]
 
 
 NOTHING = ("unknown", None, False)
@@ -48,21 +48,21 @@ def test_clean_checkout_names_its_commit_and_may_be_cited(checkout):
     head = subprocess.check_output(
         ["git", "-C", str(checkout), "rev-parse", "HEAD"], text=True
     ).strip()
-    assert told() == (head, False, True)
+    assert recorded_provenance() == (head, False, True)
 
 
 def test_measurement_does_not_make_the_next_one_dirty_and_code_does(checkout):
     (checkout / "results/benchmarks/heads-cpu.json").write_text("2")
-    assert told()[1:] == (False, True)
+    assert recorded_provenance()[1:] == (False, True)
     (checkout / "src/cdmllab/provenance.py").write_text("2")
-    assert told()[1:] == (True, False)
+    assert recorded_provenance()[1:] == (True, False)
 
 
 def test_copy_without_git_is_unknown_unless_its_commit_is_given(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "__file__", str(tmp_path / "provenance.py"))
-    assert told() == NOTHING
+    assert recorded_provenance() == NOTHING
     monkeypatch.setenv("CDMLLAB_COMMIT", "0123abc")
-    assert told() == ("0123abc", False, True)
+    assert recorded_provenance() == ("0123abc", False, True)
 
 
 def test_checkout_of_another_owner_is_unknown_rather_than_clean(checkout, monkeypatch):
@@ -71,19 +71,17 @@ def test_checkout_of_another_owner_is_unknown_rather_than_clean(checkout, monkey
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(checkout / "none"))
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", str(checkout / "none"))
     assert module.git("rev-parse", "HEAD", within=checkout) is None
-    assert told() == NOTHING
+    assert recorded_provenance() == NOTHING
 
 
 def test_package_inside_another_repository_does_not_take_its_commit(checkout, monkeypatch):
-    """As in ``.venv/lib/.../site-packages`` below a project of one's own, ignored or just not
-    added.
-    """
+    """As in ``.venv/lib/.../site-packages`` below the user's project, ignored or untracked."""
     installed = checkout / ".venv/lib/cdmllab/provenance.py"
     installed.parent.mkdir(parents=True)
     installed.write_text("1")
     monkeypatch.setattr(module, "__file__", str(installed))
     assert module.git("rev-parse", "HEAD", within=installed.parent) is not None
-    assert told() == NOTHING
+    assert recorded_provenance() == NOTHING
 
 
 def test_repository_without_a_commit_is_unknown(tmp_path, monkeypatch):
@@ -92,13 +90,13 @@ def test_repository_without_a_commit_is_unknown(tmp_path, monkeypatch):
     git(tmp_path, "init", "-q")
     git(tmp_path, "add", ".")
     monkeypatch.setattr(module, "__file__", str(code))
-    assert told() == NOTHING
+    assert recorded_provenance() == NOTHING
 
 
 def test_machine_without_git_is_unknown(checkout, monkeypatch):
     monkeypatch.setenv("PATH", str(checkout / "empty"))
     assert shutil.which("git") is None
-    assert told() == NOTHING
+    assert recorded_provenance() == NOTHING
 
 
 def test_hook_of_another_repository_does_not_change_the_commit(
@@ -107,7 +105,7 @@ def test_hook_of_another_repository_does_not_change_the_commit(
     other = tmp_path_factory.mktemp("other")
     git(other, "init", "-q")
     git(other, *NOBODY, "commit", "-q", "--allow-empty", "-m", "theirs")
-    before = told()
+    before = recorded_provenance()
     monkeypatch.setenv("GIT_DIR", str(other / ".git"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git/index"))
-    assert told() == before
+    assert recorded_provenance() == before

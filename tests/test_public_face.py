@@ -1,4 +1,4 @@
-"""What `import cdmllab` gives to other people's code."""
+"""What `import cdmllab` provides to other code."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def run(*command):
     return subprocess.run([sys.executable, *command], capture_output=True, text=True)
 
 
-def test_rooms_are_there_without_an_import_of_their_own():
+def test_subpackages_are_available_without_their_own_import():
     done = run(
         "-c", "import cdmllab; print([getattr(cdmllab, name).__name__ for name in cdmllab.__all__])"
     )
@@ -38,7 +38,7 @@ def test_import_alone_loads_nothing():
     assert done.stdout.strip() == "set()"
 
 
-def test_an_unknown_room_is_an_attribute_error():
+def test_unknown_subpackage_is_an_attribute_error():
     done = run("-c", "import cdmllab; cdmllab.hearts")
     assert (
         "AttributeError: module 'cdmllab' has no attribute 'hearts'. Did you mean: 'heads'?"

@@ -62,7 +62,7 @@ def test_list_is_oldest_first_whatever_the_name(tmp_path):
     assert [run.folder for run in Run.list(tmp_path)] == folders
 
 
-def test_open_refuses_what_is_not_a_run(tmp_path):
+def test_open_refuses_a_folder_that_is_not_a_run(tmp_path):
     with pytest.raises(ValueError, match=r"is not a run: it has no config\.yaml"):
         Run.open(tmp_path)
 
@@ -74,7 +74,7 @@ def test_open_names_an_unreadable_record(tmp_path):
         Run.open(run.folder)
 
 
-def test_finish_keeps_where_the_run_came_from(tmp_path):
+def test_finish_keeps_the_provenance_of_the_run(tmp_path):
     run = Run.create("a", 0, {}, within=tmp_path)
     before = run.record
     run.finish("failed", error="x")
@@ -84,14 +84,12 @@ def test_finish_keeps_where_the_run_came_from(tmp_path):
     assert after["ended"] > before["started"]
 
 
-def test_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
-    tmp_path, monkeypatch
-):
-    told = {"git_commit": "a", "git_dirty": True, "citable": False}
-    monkeypatch.setattr(runs, "provenance", lambda: dict(told))
+def test_resumed_run_stays_dirty_keeps_its_commits_and_drops_its_error(tmp_path, monkeypatch):
+    facts = {"git_commit": "a", "git_dirty": True, "citable": False}
+    monkeypatch.setattr(runs, "provenance", lambda: dict(facts))
     run = Run.create("a", 0, {}, within=tmp_path)
     run.finish("failed", error="x")
-    told |= {"git_commit": "b", "git_dirty": False, "citable": True}
+    facts |= {"git_commit": "b", "git_dirty": False, "citable": True}
     run.restart()
     assert (run.status, run.record["git_commit"], run.record["git_dirty"]) == ("running", "b", True)
     assert run.record["earlier_commits"] == ["a"]
@@ -101,17 +99,17 @@ def test_run_that_goes_on_stays_dirty_keeps_its_commits_and_forgets_its_error(
     assert run.record["earlier_commits"] == ["a"]
 
 
-def test_run_begun_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
-    told = {"git_commit": "unknown", "git_dirty": None, "citable": False}
-    monkeypatch.setattr(runs, "provenance", lambda: dict(told))
+def test_run_started_at_an_unknown_commit_stays_uncitable(tmp_path, monkeypatch):
+    facts = {"git_commit": "unknown", "git_dirty": None, "citable": False}
+    monkeypatch.setattr(runs, "provenance", lambda: dict(facts))
     run = Run.create("a", 0, {}, within=tmp_path)
-    told |= {"git_commit": "b", "git_dirty": False, "citable": True}
+    facts |= {"git_commit": "b", "git_dirty": False, "citable": True}
     run.restart()
     assert run.record["earlier_commits"] == ["unknown"]
     assert (run.record["git_dirty"], run.record["citable"]) == (False, False)
 
 
-def test_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(tmp_path, monkeypatch):
+def test_resumed_clean_run_stays_citable_even_one_of_an_earlier_version(tmp_path, monkeypatch):
     clean = {"git_commit": "b", "git_dirty": False, "citable": True}
     monkeypatch.setattr(runs, "provenance", lambda: dict(clean))
     run = Run.create("a", 0, {}, within=tmp_path)
@@ -130,7 +128,7 @@ def test_clean_run_that_goes_on_stays_citable_also_one_of_an_earlier_version(tmp
     "content", ["", "{}", "[]", "null", '"finished"', '{"status": 3}', b"\xff\xfe", None]
 )
 def test_folder_that_is_not_a_run_is_skipped_with_a_message(tmp_path, content):
-    """A folder that another program has left among the runs; None is a folder of that name."""
+    """A folder that another program left among the runs; None is a folder of that name."""
     run = finished(tmp_path, lr=0.1)
     stranger = tmp_path / "another__program"
     stranger.mkdir()
@@ -141,10 +139,10 @@ def test_folder_that_is_not_a_run_is_skipped_with_a_message(tmp_path, content):
         (stranger / "run.json").write_bytes(
             content if isinstance(content, bytes) else content.encode()
         )
-    told = []
-    assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
-    assert len(told) == 1
-    assert str(stranger) in told[0]
+    messages = []
+    assert [listed.folder for listed in Run.list(tmp_path, messages.append)] == [run.folder]
+    assert len(messages) == 1
+    assert str(stranger) in messages[0]
     with pytest.warns(UserWarning, match="skipped .*another__program, which is not a run"):
         assert Run.find({"seed": 0, "lr": 0.1}, within=tmp_path).folder == run.folder
 
@@ -157,10 +155,10 @@ def test_record_without_a_readable_config_is_skipped_too(tmp_path, content):
         (broken.folder / "config.yaml").write_bytes(
             content if isinstance(content, bytes) else content.encode()
         )
-    told = []
-    assert [found.folder for found in Run.list(tmp_path, told.append)] == [run.folder]
-    assert len(told) == 1
-    assert "config.yaml" in told[0]
+    messages = []
+    assert [listed.folder for listed in Run.list(tmp_path, messages.append)] == [run.folder]
+    assert len(messages) == 1
+    assert "config.yaml" in messages[0]
 
 
 def test_open_refuses_a_record_without_a_status(tmp_path):
@@ -181,14 +179,14 @@ def test_open_refuses_a_record_without_a_status(tmp_path):
         ("ü" * 200, "ü" * 60 + "__s0__"),
     ],
 )
-def test_every_name_makes_a_folder_inside_the_runs(tmp_path, name, begins):
+def test_every_name_gives_a_folder_inside_the_runs(tmp_path, name, begins):
     folder = Run.create(name, 0, {}, within=tmp_path).folder
     assert folder.parent == tmp_path
     assert folder.name.startswith(begins)
 
 
 def test_finding_a_run_reads_each_once_and_notices_changes(tmp_path, monkeypatch):
-    """A sweep of a thousand runs asks a thousand times; reading YAML is what takes the time."""
+    """A sweep of a thousand runs searches a thousand times, and reading YAML is slow."""
     read = []
     monkeypatch.setattr(runs, "read_yaml", lambda path: read.append(path) or {"seed": -1})
     made = [finished(tmp_path, seed) for seed in range(5)]

@@ -1,6 +1,4 @@
-"""The built wheel, tried outside the checkout with what `pip install cdmllab` brings and nothing
-else.
-"""
+"""The built wheel outside the checkout, with the dependencies of `pip install cdmllab` only."""
 
 import json
 import os
@@ -95,21 +93,19 @@ def core(wheel, tmp_path_factory):
 
 
 def needed(requirements):
-    """What of this environment's site-packages some requirements need: links to it cost no download
-    and no disk.
-    """
-    waiting, seen, found = [Requirement(line) for line in requirements], set(), set()
+    """Link the packages of this environment that some requirements need, without copying them."""
+    waiting, seen, names = [Requirement(line) for line in requirements], set(), set()
     while waiting:
-        wanted = waiting.pop()
-        name = canonicalize_name(wanted.name)
-        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+        current = waiting.pop()
+        name = canonicalize_name(current.name)
+        if current.marker and not current.marker.evaluate({"extra": ""}):
             continue
-        for extra in ("", *wanted.extras):
+        for extra in ("", *current.extras):
             if (name, extra) in seen:
                 continue
             seen.add((name, extra))
             distribution = metadata.distribution(name)
-            found |= {
+            names |= {
                 Path(distribution.locate_file(file.parts[0]))
                 for file in distribution.files
                 if file.parts[0] not in ("..", "__pycache__")
@@ -118,11 +114,11 @@ def needed(requirements):
                 requirement = Requirement(line)
                 if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
                     waiting.append(Requirement(line.partition(";")[0]))
-    return found
+    return names
 
 
 def run(command, folder, expect=0):
-    """A command in a folder that has nothing to do with the checkout."""
+    """A command in a folder unrelated to the checkout."""
     environment = {"HOME": str(folder), "PATH": os.defpath, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True
@@ -131,7 +127,7 @@ def run(command, folder, expect=0):
     return done
 
 
-def test_wheel_holds_every_file_of_the_package(wheel):
+def test_wheel_contains_every_file_of_the_package(wheel):
     ours = {
         path.relative_to(ROOT / "src").as_posix()
         for path in (ROOT / "src/cdmllab").rglob("*")
@@ -147,18 +143,18 @@ def test_wheel_holds_every_file_of_the_package(wheel):
     } < packed
 
 
-def test_wheel_says_what_the_project_is(wheel):
+def test_wheel_has_the_metadata_of_the_project(wheel):
     with ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
-        said = message_from_string(archive.read(name).decode())
+        fields = message_from_string(archive.read(name).decode())
         assert (
             archive.read(name.replace("METADATA", "licenses/LICENSE"))
             == (ROOT / "LICENSE").read_bytes()
         )
-    assert said["Version"] == cdmllab.__version__
-    assert said["License-Expression"] == PROJECT["license"] == "MIT"
-    assert set(said.get_all("Provides-Extra")) == set(PROJECT["optional-dependencies"])
-    plain = {Requirement(line).name for line in said.get_all("Requires-Dist") if ";" not in line}
+    assert fields["Version"] == cdmllab.__version__
+    assert fields["License-Expression"] == PROJECT["license"] == "MIT"
+    assert set(fields.get_all("Provides-Extra")) == set(PROJECT["optional-dependencies"])
+    plain = {Requirement(line).name for line in fields.get_all("Requires-Dist") if ";" not in line}
     assert plain == {Requirement(line).name for line in PROJECT["dependencies"]}
 
 

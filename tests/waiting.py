@@ -12,14 +12,12 @@ LIMIT_S = 600  # only a process that hangs takes as long
 def until(
     condition: Callable[[], Found], process: "subprocess.Popen | None" = None, every_s: float = 0.05
 ) -> Found:
-    """What `condition` finds as soon as it is true; fails where `process` ends before, or nothing
-    happens at all.
-    """
+    """The truthy result of `condition`; fails if `process` ends first or the time is up."""
     end = time.monotonic() + LIMIT_S
     while True:
         code = None if process is None else process.poll()
-        if found := condition():
-            return found
+        if result := condition():
+            return result
         assert code is None, f"the process ended first, with code {code}"
         assert time.monotonic() < end, f"nothing happened in {LIMIT_S} s"
         time.sleep(every_s)

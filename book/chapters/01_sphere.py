@@ -56,7 +56,7 @@ lab = session.start(profile, seed)
 # %% tags=["hide-input"]
 known, held_out = digits.split(digits.load(range(7)), held_out=0.25)
 strangers = digits.load([7, 8, 9])
-session.tell(
+session.report(
     n_train=len(known.labels),
     n_held_out=len(held_out.labels),
     n_strangers=len(strangers.labels),
@@ -218,7 +218,7 @@ spread = {
 spread_deg = [[x.median().item() for x in spread[m]] for m in margins]
 gap_deg = [[sphere.nearest_deg(c).mean() for c in centres[m]] for m in margins]
 widest = sphere.nearest_deg(sphere.most_even(7, 3)).min()
-session.tell(
+session.report(
     spread_without=statistics.fmean(spread_deg[0]),
     spread_with=statistics.fmean(spread_deg[-1]),
     gap_without=statistics.fmean(gap_deg[0]),
@@ -245,7 +245,7 @@ for ax, m in zip(axes, shown, strict=True):
     )
     reach = [spread[m][0][y == k].quantile(0.9).item() for k in range(7)]
     plots.caps(ax, at, reach, eye)
-session.tell(**{"fig-hero": fig})
+session.report(**{"fig-hero": fig})
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Spread and gap against the margin, at scale 16: each dot is one training, the line is the mean of three seeds. Left: median angle from a held-out image to the centre of its class. Right: mean angle from a class centre to the nearest other one; seven points on a sphere cannot be farther apart than the dashed line.", "name": "fig-margin-at-work"}, "image": {"alt": "Two panels over the margin from 0 to 0.5 radians; on the left the spread falls, on the right the gap rises towards a dashed line"}}
 fig, axes = plots.figure(2, width=7.2, height=2.5)
@@ -405,7 +405,7 @@ for (name, which), values in accuracy.items():
         ["acc", *name.lower().replace(",", "").replace("-", "").split(), which]
     )
     mean[name, which] = statistics.fmean(values)
-    session.tell(**{key: mean[name, which]})
+    session.report(**{key: mean[name, which]})
 last = trained[loss][0].run.metrics()["margin_rad"][-20:].mean()
 lengths = [
     embed(t.backbone, held_out.images).norm(dim=1).mean()
@@ -413,14 +413,14 @@ lengths = [
     for t in trained["softmax"]
 ]
 soft_gap = [sphere.nearest_deg(t.head.centres).mean() for t in trained["softmax"]]
-session.tell(
+session.report(
     margin_at_the_end=float(last),
     softmax_scale=statistics.fmean(x.item() for x in lengths),
     softmax_gap=statistics.fmean(soft_gap),
-    beside_strangers=session.beside(
+    beside_strangers=session.comparison(
         mean["arcface", "strangers"], mean["raw pixels", "strangers"]
     ),
-    beside_wide=session.beside(
+    beside_wide=session.comparison(
         mean["ArcFace, 32-d", "strangers"], mean["raw pixels", "strangers"]
     ),
 )

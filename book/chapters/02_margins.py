@@ -165,7 +165,7 @@ plots.margin_costs(axes[1], family)
 # %% tags=["remove-input"]
 theta = torch.linspace(0, math.pi / 2, 9001, dtype=torch.float64)
 cost = torch.cos(theta) - combined(torch.cos(theta), m2=margin_rad)
-session.tell(
+session.report(
     cost_0=cost[0].item(),
     cost_peak=cost.max().item(),
     peak_deg=math.degrees(theta[cost.argmax()]),
@@ -259,7 +259,7 @@ glue("widget-target-logit", explorer)
 # {glue:text}`sphereface_end:.0f` degrees for $m_1 = 1.35$, and falling on from there.
 
 # %% tags=["remove-input"]
-session.tell(sphereface_end=math.degrees(math.pi / 1.35))
+session.report(sphereface_end=math.degrees(math.pi / 1.35))
 
 # %% [markdown]
 # ## Check yourself

@@ -116,7 +116,7 @@ t = w_hat - cosines.unsqueeze(2) * x_hat.unsqueeze(1)  # tangents, [8, 50, 16]
 weights = p.index_put((y, y), -(1 - p[y, y]) * own.slope)
 by_hand = 16.0 / x.detach().norm(dim=1, keepdim=True)
 by_hand = by_hand * torch.einsum("bc,bcd->bd", weights, t) / len(y)
-session.tell(agreement=(by_hand - by_autograd).abs().max().item())
+session.report(agreement=(by_hand - by_autograd).abs().max().item())
 
 # %% [markdown]
 # The largest difference is {glue:text}`agreement:.0e`, which is rounding. (The last line divides by
@@ -160,7 +160,7 @@ session.Table(
 
 # %% tags=["remove-input"]
 radial = (for_centres * w_hat).sum(1).abs().max().item()
-session.tell(radial=radial)
+session.report(radial=radial)
 
 # %% [markdown]
 # At four times the length, the gradient is a quarter as large and the vector turns by a sixteenth
@@ -200,8 +200,8 @@ session.tell(radial=radial)
 # %% tags=["remove-input"]
 for s in (16, 32, 64):
     half = math.degrees(math.acos(math.log(identities - 1) / s) - margin_rad)
-    session.tell(**{f"half_{s}": half})
-session.tell(identities=f"{identities:,}")
+    session.report(**{f"half_{s}": half})
+session.report(identities=f"{identities:,}")
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Pull of ArcFace on a sample, divided by the scale, for three scales. All negative centres lie at 90 degrees. To the left of its cliff a sample is silent. The jump at 151 degrees is the subject of a later section.", "name": "fig-scale"}, "image": {"alt": "Three curves over the angle that rise from zero like a step, at about 26 degrees for scale 16, 45 degrees for scale 32 and 53 degrees for scale 64, and fall together after it"}}
 theta = torch.linspace(0.0, math.pi, 1441, dtype=torch.float64)
@@ -295,7 +295,7 @@ session.Table(
 )
 
 # %% tags=["remove-input"]
-session.tell(
+session.report(
     ratio_one=math.degrees((math.pi - margin_rad) / 2),
     sin_m=math.sin(margin_rad),
 )
@@ -433,7 +433,7 @@ for ax, ylabel, values in (
 # %% tags=["remove-input"]
 end = math.pi - margin_rad
 jump = -1.0 - (math.cos(end) - margin_rad * math.sin(margin_rad))
-session.tell(
+session.report(
     jump=jump,
     end_deg=math.degrees(end),
 )
@@ -519,7 +519,7 @@ session.Table(["NaN in %: target / gradient", *precisions], rows)
 arrived = found["cos(acos c + m)", "float32"]
 bound = torch.ones(1, requires_grad=True)
 (at_bound,) = torch.autograd.grad(bound.clamp(-1, 1), bound)
-session.tell(
+session.report(
     at_bound=at_bound.item(),
     one=arrived.exactly_one / arrived.samples,
     above=arrived.above_one / arrived.samples,
@@ -683,7 +683,7 @@ for ax, (title, make) in zip(axes, kinds.items(), strict=True):
 
 # %% tags=["remove-input"]
 at_deg = math.degrees(span[480])
-session.tell(
+session.report(
     effect_at=at_deg,
     effect_easy=effect["easy larger"],
     effect_hard=effect["hard larger"],
@@ -697,7 +697,7 @@ both = margins.Batch(
 )
 gap = margins.CDML.datn_code_gap(detach_margin=False)
 (g,) = torch.autograd.grad(gap.target(c[:1], both).sum(), c)
-session.tell(
+session.report(
     gap_own=g[0].item(),
     gap_foreign=g[1].item(),
 )

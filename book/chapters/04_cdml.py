@@ -134,13 +134,13 @@ plots.degrees_axis(axes[1], stop=140, step=20)
 # %% tags=["remove-input"]
 edge = torch.tensor([0.5 + 1e-9, 0.5 - 1e-9], dtype=torch.float64)
 below, above = target_curve(step, edge).target.tolist()
-session.tell(
+session.report(
     easy_side=below,
     hard_side=above,
     step_cost=64 * (above - below),
 )
 promoted = pull(step, torch.acos(edge), scale=64, num_identities=10_575) / 64
-session.tell(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
+session.report(pull_easy=promoted[0].item(), pull_hard=promoted[1].item())
 
 # %% [markdown]
 # At 60 degrees the sample is promoted from hard to easy, and its target falls from
@@ -419,7 +419,7 @@ wrong = torch.randperm(n)[: round(wrong_share * n)].sort().values
 right = torch.tensor(sorted(set(range(n)) - set(wrong.tolist())))
 labels = known.labels.clone()
 labels[wrong] = (labels[wrong] + torch.randint(1, 7, (len(wrong),))) % 7
-session.tell(wrong_percent=f"{wrong_share:.0%}")
+session.report(wrong_percent=f"{wrong_share:.0%}")
 
 # %% [markdown]
 # Four variants start from the same network and see the same batches. *Mean held* is an option that
@@ -490,7 +490,7 @@ plots.sample_paths(
 
 # %% tags=["remove-input"]
 last, third = paths["easy larger"][-1], paths["easy larger"][2]
-session.tell(
+session.report(
     right_third=third[right].median().item(),
     wrong_third=third[wrong].median().item(),
     right_last=last[right].median().item(),
@@ -500,11 +500,11 @@ session.tell(
 )
 points, centres = snapshots["easy larger", 3]
 to_wrong = cosine(points[wrong], centres)[range(len(wrong)), labels[wrong]]
-session.tell(wrong_angle=torch.rad2deg(torch.acos(to_wrong.median())).item())
+session.report(wrong_angle=torch.rad2deg(torch.acos(to_wrong.median())).item())
 points, centres = snapshots["easy larger", epochs]
 led_to = cosine(points, centres).argmax(dim=1)
 by_heart = (led_to[wrong] == labels[wrong]).double().mean()
-session.tell(by_heart=by_heart.item())
+session.report(by_heart=by_heart.item())
 
 # %% [markdown]
 # Early in the training the wrong labels stand out ({numref}`fig-margin-paths`). To a score made of
@@ -556,7 +556,7 @@ for digit in range(7):
 session.Table(["digit", "images", "mean angle (degrees)", "margin (rad)"], rows)
 
 # %% tags=["remove-input"]
-session.tell(
+session.report(
     class_spread=max(of_class) - min(of_class),
     class_room=2 * alpha * margin_rad,
 )
@@ -600,10 +600,10 @@ for key, name in (
     ("hard", "hard larger"),
     ("step", "easy larger, step"),
 ):
-    session.tell(**{f"mean_{key}": means[name][-60:].mean().item()})
+    session.report(**{f"mean_{key}": means[name][-60:].mean().item()})
 held = means["easy larger, mean held"]
 are_easy = paths["easy larger, step"][-1] > margin_rad
-session.tell(
+session.report(
     mean_held_off=(held - margin_rad).abs().max().item(),
     base=margin_rad,
     easy_share=are_easy.double().mean().item(),
@@ -737,7 +737,7 @@ for key, name in (
     ("ada_plain", "AdaFace, h = 0"),
     ("kappa", "KappaFace"),
 ):
-    session.tell(**{f"rank_{key}": float(rank[name])})
+    session.report(**{f"rank_{key}": float(rank[name])})
 
 # %% [markdown]
 # A positive rank correlation means that *easy* samples get the larger margin. This is what we

@@ -91,8 +91,8 @@ found = {
 
 # %% tags=["remove-input"]
 shares = difficulty.variance_shares(source.world, truth.rows)
-session.tell(people=identities)
-session.tell(
+session.report(people=identities)
+session.report(
     **{f"varies_{name}": shares[name] for name in ("restyling", "yaw", "roll")}
 )
 
@@ -120,7 +120,7 @@ plots.by_label(axes[1], found["similarity"], truth.wrong)
 told = truth.look(trained.backbone, trained.head)
 ends = truth.groups["easy"] | truth.groups["hard"]
 both = truth.groups["hard"] | truth.wrong
-session.tell(
+session.report(
     own_rho=told["truth/similarity"],
     own_auc=told["truth/similarity_auc"],
     hard_auc=roc_auc_score(
@@ -162,7 +162,7 @@ _ = axes[0].legend(loc="lower right", fontsize=7.5)
 for name in (*scores, "angle_gap"):
     step, rho, _ = recorded.curve("compare", "arcface", f"truth/{name}")
     _, auc, _ = recorded.curve("compare", "arcface", f"truth/{name}_auc")
-    session.tell(
+    session.report(
         **{f"{name}_first": rho[1], f"{name}_last": rho[-1]},
         **{f"{name}_auc_first": auc[1], f"{name}_auc_last": auc[-1]},
     )
@@ -170,7 +170,7 @@ degrees = {
     group: recorded.curve("compare", "arcface", f"truth/angle_deg_{group}")[1][-1]
     for group in ("easy", "hard", "mislabelled")
 }
-session.tell(
+session.report(
     first_step=int(step[1]),
     seeds=len(recorded.seeds("compare", "arcface")),
     deg_easy=degrees["easy"],
@@ -276,7 +276,7 @@ swings = {
     "noise": swing_rad(noisy, "noise_0"),
     "main": swing_rad(recorded, "compare"),
 }
-session.tell(
+session.report(
     swing_noise=swings["noise"],
     swing_noise_deg=np.degrees(swings["noise"]),
     swing_main=swings["main"],
@@ -330,7 +330,7 @@ session.Table(
     ["wrong labels", "ArcFace (%)", *arms.values()],
     [
         [f"{level} %", session.mean_sd(list(noisy.values(stage, "arcface", protocols))),
-         *(noisy.difference(stage, arm, "arcface", protocols).told() for arm in arms)]
+         *(noisy.difference(stage, arm, "arcface", protocols).format() for arm in arms)]
         for level, stage in levels.items()
     ],
 )  # fmt: skip
@@ -385,11 +385,11 @@ cells = family(
     }
 )
 alone = [
-    f"{name} ({d.told()})" for name, d in cells.items() if d.low * d.high > 0
+    f"{name} ({d.format()})" for name, d in cells.items() if d.low * d.high > 0
 ]
 clear = sum(d.p_family <= 0.05 for d in cells.values())
 at_noise = noisy.config("noise_0", "arcface")
-session.tell(
+session.report(
     own_noise=recorded.config("compare", "arcface")["data"]["label_noise"],
     noise_margin=at_noise["loss"]["margin_rad"],
     noise_scale=f"{at_noise['loss']['scale']:g}",
@@ -406,8 +406,8 @@ session.tell(
     ),
     noise_detectable=100 * np.median([d.detectable for d in cells.values()]),
     noise_worst=100 * max(d.detectable for d in cells.values()),
-    noise_easy_20=cells["CDML, easy larger at 20 %"].told(),
-    noise_hard_20=cells["CDML, hard larger at 20 %"].told(),
+    noise_easy_20=cells["CDML, easy larger at 20 %"].format(),
+    noise_hard_20=cells["CDML, hard larger at 20 %"].format(),
     oracle_mean=100 * rows["oracle"].mean,
     oracle_low=100 * rows["oracle"].low,
     oracle_high=100 * rows["oracle"].high,

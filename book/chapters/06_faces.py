@@ -76,7 +76,7 @@ cast = (
     .permute(0, 2, 3, 1)
     .numpy()
 )
-plots.contact_sheet(cast, columns=10, shown=68)
+plots.contact_sheet(cast, columns=10, image_px=68)
 
 # %% [markdown]
 # ## Who somebody is
@@ -149,7 +149,7 @@ turned = (
     .permute(0, 2, 3, 1)
     .numpy()
 )
-plots.contact_sheet(turned, columns=9, shown=76)
+plots.contact_sheet(turned, columns=9, image_px=76)
 
 # %% [markdown]
 # ## What an image adds
@@ -186,7 +186,7 @@ plots.contact_sheet(
     columns=6,
     rows=[name.replace("_", " ") for name in faces.FACTORS],
     heads=[f"{s:.1f}" for s in steps.tolist()],
-    shown=78,
+    image_px=78,
     quality=80,
 )
 
@@ -209,7 +209,7 @@ world = faces.FaceWorld(
 )
 wrong = int(world.mislabelled.sum())
 expected, spread = 16_000 * 0.03, (16_000 * 0.03 * 0.97) ** 0.5
-session.tell(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
+session.report(wrong=wrong, expected=expected, sigmas=(wrong - expected) / spread)
 world
 
 # %% [markdown]
@@ -229,7 +229,7 @@ plots.contact_sheet(
     world.read(some),
     columns=8,
     rows=[f"person {who}" for who in (0, 5, 11, 23, 42)],
-    shown=78,
+    image_px=78,
 )
 
 # %% [markdown]
@@ -286,7 +286,7 @@ for name in chosen:
     for want in (True, False):
         three = np.flatnonzero(p.same == want)[[7, 131, 260]]
         sheet += [pairs[name].read([p.first[k], p.second[k]]) for k in three]
-plots.contact_sheet(np.concatenate(sheet), columns=12, rows=chosen, shown=52)
+plots.contact_sheet(np.concatenate(sheet), columns=12, rows=chosen, image_px=52)
 
 # %% [markdown]
 # ## How hard are they?
@@ -322,8 +322,8 @@ ours = {row["protocol"][4:]: sum(row["network"]) for row in record["rows"]}
 theirs = next(r for r in ROWS if (r.backbone, r.loss) == ("r18_lite", "ArcFace"))
 for key, found in (("our_order", ours), ("their_order", theirs.accuracy)):
     told = sorted(words, key=found.__getitem__, reverse=True)
-    session.tell(**{key: ", ".join(words[name] for name in told)})
-session.tell(seeds=record["seeds"], pixels=record["size"])
+    session.report(**{key: ", ".join(words[name] for name in told)})
+session.report(seeds=record["seeds"], pixels=record["size"])
 
 # %% [markdown]
 # The table shows means and standard deviations over {glue:text}`seeds` seeds, at
@@ -364,7 +364,7 @@ costs = [
     f"{name.replace('_', ' ')} ({responses.lost[name][-1]:.2f})"
     for name in at_full
 ]
-session.tell(
+session.report(
     looked_at=responses.people,
     costliest=f"{costs[0]}, {costs[1]} and {costs[2]}",
     cheapest=" and ".join(costs[-2:]),
@@ -378,7 +378,7 @@ order = np.argsort(difficulty.of(world, sample))
 restyled = (world.nuisances(sample).values["restyling"] > 0).numpy()[order]
 easiest, _, hardest = np.array_split(restyled, 3)
 shares = difficulty.variance_shares(world, sample)
-session.tell(
+session.report(
     **{f"varies_{name}": shares[name] for name in ("restyling", "yaw", "roll")},
     restyled_easy=easiest.mean(),
     restyled_hard=hardest.mean(),
@@ -435,7 +435,7 @@ glue("widget-face-lab", face)
 plots.contact_sheet(
     world.read(sample[order[np.linspace(0, 1_999, 18).astype(int)]]),
     columns=9,
-    shown=76,
+    image_px=76,
 )
 
 # %% [markdown]

@@ -141,7 +141,7 @@ fig, (ax,) = plots.figure(width=7.2, height=1.6)
 plots.byte_layout(ax, written, layout.fields(written))
 
 # %% tags=["remove-input"]
-session.tell(
+session.report(
     payload_bytes=len(payload),
     written_bytes=len(written),
 )
@@ -370,7 +370,7 @@ else:
         ],
     )
     print(f"{measured['device']}, {measured['shown']}, {measured['date']}")
-session.tell(decoding=decoding)
+session.report(decoding=decoding)
 speeds
 
 # %% [markdown]
@@ -434,7 +434,7 @@ if missing := [name.split(",")[0] for name in known if name not in sets]:
     )
 baseline = results.load("lfw/baselines")["rows"][0]
 assert baseline["baseline"] == "raw pixels"
-session.tell(
+session.report(
     real_data=note,
     lfw_floor=100 * baseline["accuracy"],
     images_left=f"{left[0]:,}",

@@ -154,7 +154,7 @@ session.Table(
 
 # %% tags=["remove-input"]
 whole, separable, light = steps.values()
-session.tell(
+session.report(
     light_ptflops=light.published_gflops,
     light_products=1 - separable.macs / whole.macs,
     light_parameters=1 - separable.parameters / whole.parameters,
@@ -193,7 +193,7 @@ full, lite = costs["r18"], costs["r18_lite"]
 (full_linear, _, _), (lite_linear, _, _) = shown["r18"][-1], shown["r18_lite"][-1]
 body = (full.parameters - full_linear) / (lite.parameters - lite_linear)
 larger = complexity.cost(backbones.create("r18_lite", size=128))
-session.tell(
+session.report(
     larger_macs=larger.macs / lite.macs,
     larger_parameters=larger.parameters / 1e6,
     lite_parameters=lite.parameters / 1e6,
@@ -274,10 +274,10 @@ session.Table(
 # %% tags=["remove-input"]
 keys = ("whole", "half", "separable", "bottleneck", "early", "stem", "flat")
 for key, c in zip(keys, variants.values(), strict=True):
-    session.tell(**{f"{key}_products": 1 - c.macs / base.macs})
-    session.tell(**{f"{key}_parameters": 1 - c.parameters / base.parameters})
+    session.report(**{f"{key}_products": 1 - c.macs / base.macs})
+    session.report(**{f"{key}_parameters": 1 - c.parameters / base.parameters})
 linear = complexity.stages(backbones.create(model), parts)[-1][0]
-session.tell(linear=linear / base.parameters, model=model)
+session.report(linear=linear / base.parameters, model=model)
 
 # %% [markdown]
 # - **Half the width once more** removes {glue:text}`half_products:.0%` of the MACs and
@@ -419,7 +419,7 @@ r50_lite, r100_lite, r100 = (
     on_ms1mv3[name, "CDML"] for name in ("r50_lite", "r100_lite", "r100")
 )
 given = {name: r100[name] - r100_lite[name] for name in r100}
-session.tell(
+session.report(
     ahead=sum(r100_lite[name] > r50_lite[name] for name in r50_lite),
     behind=sum(r100_lite[name] < r50_lite[name] for name in r50_lite),
     compared=len(r50_lite),

@@ -148,7 +148,7 @@ log = trained.run.metrics()
 print(sorted(log))
 
 # %% tags=["remove-input"]
-session.tell(
+session.report(
     loss=loss,
     identities=identities,
 )
@@ -235,7 +235,9 @@ plots.training_curves(
 plots.training_curves(
     axes[1],
     {
-        words[arm]: recorded.beside("compare", arm, "arcface", "accuracy")
+        words[arm]: recorded.curve_difference(
+            "compare", arm, "arcface", "accuracy"
+        )
         for arm in others
     },
     ylabel="minus ArcFace (points)",
@@ -260,7 +262,7 @@ for group in recorded.record["stages"][0]["groups"]:
             for of in run["measures"].values()
         )
 mean = {margin: statistics.fmean(tried[margin]) for margin in tried}
-session.tell(
+session.report(
     lead=100 * (mean[config["loss"]["margin_rad"]] - mean[max(mean)]),
     kills=kills["kills"],
     ends=kills["ends"],
@@ -309,7 +311,7 @@ for ax, group in zip(axes, ("easy", "hard", "mislabelled"), strict=True):
     plots.training_curves(
         ax,
         {
-            words[arm]: recorded.beside("compare", arm, "arcface", key)
+            words[arm]: recorded.curve_difference("compare", arm, "arcface", key)
             for arm in others
         },
         ylabel="minus ArcFace (degrees)" if group == "easy" else "",
@@ -335,9 +337,9 @@ sds = [
     for arm, group in last
     if arm != "oracle"
 ]
-session.tell(error=max(sds) / len(recorded.seeds("compare", "arcface")) ** 0.5)
+session.report(error=max(sds) / len(recorded.seeds("compare", "arcface")) ** 0.5)
 for group in ("easy", "hard", "mislabelled"):
-    session.tell(
+    session.report(
         **{f"arc_{group}": last["arcface", group]},
         **{f"easy_{group}": last["cdml_easy", group] - last["arcface", group]},
         **{f"hard_{group}": last["cdml_hard", group] - last["arcface", group]},
@@ -396,7 +398,7 @@ tuned = sorted(
     strategy.chosen("tune").items(), key=lambda arm: arm[1]["value"], reverse=True
 )
 (best, chosen), (_, second) = tuned[:2]
-session.tell(
+session.report(
     strategy_chosen=" with ".join(
         [
             best,

@@ -154,7 +154,7 @@ session.Table(
 
 # %% tags=["remove-input"]
 tightest = min(on_globe, key=lambda name: on_globe[name][0])
-session.tell(
+session.report(
     even_ten=float(even.min()),
     tightest=tightest,
     tightest_gap=float(on_globe[tightest][1]),
@@ -225,7 +225,7 @@ _ = ax.set_xticks(range(0, 181, 30))
 for d in (3, 64, 512):
     p = sphere.chance_density(degrees, d)
     spread = np.sqrt(np.sum(p * (degrees - 90.0) ** 2) / np.sum(p))
-    session.tell(**{f"chance_sd_{d}": float(spread)})
+    session.report(**{f"chance_sd_{d}": float(spread)})
 
 # %% [markdown]
 # The standard deviations are {glue:text}`chance_sd_3:.1f`, {glue:text}`chance_sd_64:.1f` and
@@ -286,7 +286,7 @@ scores = {
 }
 
 # %% tags=["remove-input"]
-session.tell(people=people)
+session.report(people=people)
 
 # %% [markdown]
 # We embed new images of those people, and images of as many strangers, and compare all pairs. Two
@@ -328,7 +328,7 @@ session.Table(
 )
 
 # %% tags=["remove-input"]
-session.tell(
+session.report(
     impostor_sd=spread["arcface", "strangers"],
     eer_known=errors["arcface", "people it knows"],
     eer_strangers=errors["arcface", "strangers"],
@@ -431,12 +431,12 @@ session.Table(
 
 # %% tags=["remove-input"]
 random_kinds = [projection.clusters(m) for m in invented.values()]
-session.tell(
+session.report(
     none_there=projection.clusters(nothing),
     invented_few=random_kinds[1],
 )
 kept = {k: projection.neighbours_kept(cloud, m) for k, m in flat.items()}
-session.tell(
+session.report(
     kept_pca=kept["PCA"],
     kept_umap=kept["UMAP"],
     order_pca=projection.order_kept(cloud, flat["PCA"], twenty),
@@ -485,7 +485,7 @@ plots.margins_against_difficulty(
 # %% tags=["remove-input"]
 right = ~truth.wrong
 order = rank_correlation(margin[right], -truth.difficulty[right])
-session.tell(
+session.report(
     looked_at=f"{len(margin):,}",
     margin_order=order,
     margin_right=float(margin[right].mean()),
@@ -507,7 +507,7 @@ plots.contact_sheet(
     truth.images[ends].permute(0, 2, 3, 1).contiguous().numpy(),
     columns=10,
     rows=["largest margin", "smallest, right label", "smallest, wrong label"],
-    shown=56,
+    image_px=56,
 )
 
 # %% [markdown]
@@ -554,7 +554,7 @@ plots.neighbour_angles(ax, nearest | references, bound_deg=limit)
 # %% tags=["remove-input"]
 for name, angles in (nearest | references).items():
     key = name.split()[0]
-    session.tell(
+    session.report(
         **{
             f"nearest_{key}": float(np.median(angles)),
             f"closest_{key}": float(angles.min()),
@@ -592,11 +592,11 @@ plots.contact_sheet(
     portraits.permute(0, 2, 3, 1).contiguous().numpy(),
     columns=10,
     rows=["person", "nearest"],
-    shown=62,
+    image_px=62,
 )
 
 # %% tags=["remove-input"]
-session.tell(mutual=mutual)
+session.report(mutual=mutual)
 pair = torch.triu_indices(people, people, 1)
 apart = -cosines[pair[0], pair[1]].double().numpy()
 latent = faces.latents(0, torch.arange(people))  # shape (people, numbers)
@@ -605,7 +605,7 @@ goes_with = {
     name: rank_correlation(apart, differ[:, k])
     for k, name in enumerate(faces.LATENTS)
 }
-session.tell(
+session.report(
     skin_order=goes_with.pop("melanin"),
     other_order=max(goes_with.values()),
 )
@@ -673,7 +673,7 @@ rows.append(["the released network", "", f"{released:.1f}", ""])
 session.Table(["effective dimension, of 64", *columns], rows)
 
 # %% tags=["remove-input"]
-session.tell(
+session.report(
     dim_strangers=dimension["arcface", "strangers"],
     dim_softmax=dimension["softmax", "strangers"],
     dim_centres=dimension["arcface", "class centres"],
@@ -687,7 +687,7 @@ for name in ("arcface", "softmax"):
         sphere.nearest_deg(sphere.at_random(people, used, seed=k)).min()
         for k in range(20)
     ]
-    session.tell(**{f"crowd_{name}": float(np.mean(closest))})
+    session.report(**{f"crowd_{name}": float(np.mean(closest))})
 
 # %% [markdown]
 # ArcFace's embeddings of strangers use about {glue:text}`dim_strangers:.0f` of 64 directions,

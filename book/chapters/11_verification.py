@@ -126,14 +126,14 @@ glue("widget-threshold", slider)
 # %% tags=["remove-input"]
 accuracy = judged.measures.accuracy
 rule = accuracy.arcface_torch_rule
-session.tell(
+session.report(
     accuracy=accuracy.value,
     fold_sd=100 * accuracy.std_over_folds,
     grid_accuracy=rule.value,
     grid_difference=100 * rule.difference,
 )
 plain = verification.accuracy(scores, same, best)
-session.tell(own_accuracy=plain)
+session.report(own_accuracy=plain)
 
 # %% [markdown]
 # The accuracy over folds is {glue:text}`accuracy:.2%`, with a standard deviation over folds of
@@ -279,7 +279,7 @@ for rows in groups:
 
 # %% tags=["remove-input"]
 really = float(np.std(real, ddof=1))
-session.tell(
+session.report(
     groups=len(groups),
     group_size=size,
     real_sd=100 * really,
@@ -331,7 +331,7 @@ for wanted in (1e-3, 1e-2, 1e-1):
 session.Table(["wanted FAR", "threshold", "FAR on the test people", "TAR"], rows)
 
 # %% tags=["remove-input"]
-session.tell(
+session.report(
     test_impostors=f"{int((~parts['test'][1]).sum()):,}",
     test_people=len(np.unique(stranger[~is_validation])),
     wilson_low=of_pairs[1e-2].low,
@@ -363,7 +363,7 @@ honest = calibration.reliability(
 )
 fig, axes = plots.figure(1, width=3.6, height=3.2)
 plots.reliability_curve(axes[0], honest, name="calibrated")
-session.tell(calibration_error=honest.error)
+session.report(calibration_error=honest.error)
 
 # %% [markdown]
 # On average a point is {glue:text}`calibration_error:.1%` from the diagonal.
@@ -413,7 +413,7 @@ found = identification.search(
 )
 rates = identification.cmc(found, 20)
 at = identification.tpir_at_fpir(found, 0.1)
-session.tell(
+session.report(
     gallery=len(gallery.number),
     rank_1=float(rates[0]),
     rank_20=float(rates[-1]),
@@ -478,7 +478,7 @@ for name, quarter in (("turned", turned), ("frontal", frontal)):
         np.zeros(rows.sum(), int),
         (own[0][rows], own[1][rows]),
     )
-    session.tell(
+    session.report(
         **{
             f"wrong_{name}": share.value,
             f"wrong_{name}_between": f"{share.low:.1%} to {share.high:.1%}",
@@ -536,12 +536,12 @@ tar = [
     lfw_gpu.values(stage, "arcface", name, "tar@1e-3")
     for stage, name in halves.items()
 ]
-session.tell(
+session.report(
     real_mean=100 * large.mean(),
     real_scatter=100 * large.std(ddof=1),
     real_error=100 * large.std(ddof=1) / len(large) ** 0.5,
     real_chance=100 * (large.mean() * (1 - large.mean()) / 600) ** 0.5,
-    real_gain=paired(large, small).told(),
+    real_gain=paired(large, small).format(),
     real_tar=100 * float(np.mean(tar)),
 )
 

@@ -107,14 +107,14 @@ gains = [
     for row, other in differing
     for name in row.accuracy
 ]
-session.tell(
+session.report(
     pairs=len(differing),
     pair_values=len(gains),
     pair_higher=sum(gain > 0 for gain in gains),
     seeds=easy.n,
-    easy=easy.told("points"),
-    hard=hard.told("points"),
-    oracle=oracle.told("points"),
+    easy=easy.format("points"),
+    hard=hard.format("points"),
+    oracle=oracle.format("points"),
     detectable_easy=100 * easy.detectable,
     detectable_hard=100 * hard.detectable,
     detectable_oracle=100 * oracle.detectable,
@@ -134,13 +134,13 @@ session.tell(
     )
     or "none",
     least_main=min(d.p_family for d in compared.values()),
-    easy_there=there["cdml_easy"].told("points"),
-    hard_there=there["cdml_hard"].told("points"),
-    oracle_there=there["oracle"].told("points"),
+    easy_there=there["cdml_easy"].format("points"),
+    hard_there=there["cdml_hard"].format("points"),
+    oracle_there=there["oracle"].format("points"),
     arc_there=paired(
         at_document.values("compare", "arcface", named),
         main.values("compare", "arcface", named),
-    ).told("points"),
+    ).format("points"),
     arc=session.mean_sd(list(main.values("compare", "arcface", named))),
 )
 words = {
@@ -157,7 +157,7 @@ at_margin = {
     for sweep in (main, at_document)
 }
 apart_singly = [
-    f"{name} at {at_margin[sweep]:g} rad ({d.told()}, p = {d.p_family:.3f})"
+    f"{name} at {at_margin[sweep]:g} rad ({d.format()}, p = {d.p_family:.3f})"
     for (name, sweep), d in singly.items()
     if d.verdict != "not distinguishable"
 ]
@@ -170,19 +170,19 @@ answer = (
     "could hardly have found one.</strong> A small network learned rendered faces "
     f"at scale {point['loss.scale']:g}, with the mean margin held equal. Over "
     f"{easy.n} paired seeds, the mean accuracy of CDML on six protocols differs from "
-    f"ArcFace's by {easy.told('points')} at a margin of {margin:g} rad and by "
-    f"{there['cdml_easy'].told('points')} at CDML's own 0.49 (mean and 95 % "
+    f"ArcFace's by {easy.format('points')} at a margin of {margin:g} rad and by "
+    f"{there['cdml_easy'].format('points')} at CDML's own 0.49 (mean and 95 % "
     "interval). In the same setting, however, softmax without any margin differs "
-    f"from ArcFace by {sensitivity.told('points')}. Where the margin itself changes "
+    f"from ArcFace by {sensitivity.format('points')}. Where the margin itself changes "
     "nothing that can be measured, moving it cannot either. An experiment that could "
     "answer the question is planned.</p>"
 )
-session.tell(
+session.report(
     answer=HTML(answer),
     one_by_one=one_by_one,
     singly=len(singly),
-    lfw_there=singly["lab/lfw", "lab_document"].told("points"),
-    sensitivity=sensitivity.told("points"),
+    lfw_there=singly["lab/lfw", "lab_document"].format("points"),
+    sensitivity=sensitivity.format("points"),
 )
 
 # %% [markdown]
@@ -262,7 +262,7 @@ for name in accuracies:
                 text
                 for d in cells
                 for text in (
-                    (d.told(), session.p_value(d.p_family)) if d else ("", "")
+                    (d.format(), session.p_value(d.p_family)) if d else ("", "")
                 )
             ),
         ]
@@ -357,31 +357,31 @@ rows = [
     [
         "prevents overfitting on easy samples",
         "accuracy on easy pairs, frontal ones; overfitting itself was not measured",
-        tested["frontal"].told("points"),
+        tested["frontal"].format("points"),
         verdict_of("frontal", tested["frontal"].mean),
     ],
     [
         "better discrimination",
         "AUC, mean of six protocols",
-        tested["auc"].told("points"),
+        tested["auc"].format("points"),
         verdict_of("auc", tested["auc"].mean),
     ],
     [
         "better under pose",
         "accuracy, three protocols",
-        pose.told("points"),
+        pose.format("points"),
         verdict_of("pose", pose.mean),
     ],
     [
         "better under aging",
         "accuracy, three protocols",
-        age.told("points"),
+        age.format("points"),
         verdict_of("age", age.mean),
     ],
     [
         "better under occlusion",
         "accuracy, one protocol",
-        cover.told("points"),
+        cover.format("points"),
         verdict_of("cover", cover.mean),
     ],
     [
@@ -394,7 +394,7 @@ rows = [
 session.Table(["the page says", "we measured", "result", "verdict"], rows)
 
 # %% tags=["remove-input"]
-session.tell(tests=len(adjusted), cover_alone=cover.p, cover=adjusted["cover"])
+session.report(tests=len(adjusted), cover_alone=cover.p, cover=adjusted["cover"])
 
 # %% [markdown]
 # The verdicts come from a family of {glue:text}`tests` tests, with the corrected $p$ in brackets. The
@@ -424,7 +424,7 @@ for arm in losses.arms("compare"):
         f"{key.split('.')[-1]} {value:g}" for key, value in tuned.items()
     )
     beside = (
-        [seen[arm].told(), session.p_value(seen[arm].p_family)]
+        [seen[arm].format(), session.p_value(seen[arm].p_family)]
         if arm in seen
         else ["", ""]
     )
@@ -441,7 +441,7 @@ session.Table(
 )
 
 # %% tags=["remove-input"]
-session.tell(
+session.report(
     losses_n=seen["softmax"].n,
     losses_detectable=100 * np.median([d.detectable for d in seen.values()]),
     losses_number=len(seen),
@@ -483,7 +483,7 @@ session.Table(
     ["24 epochs", "accuracy, %", "minus ArcFace, points", "p, corrected", "training accuracy at the end, %"],
     [
         [label, session.mean_sd(list(long.values("compare", arm, named))),
-         *([beside_long[label].told(), session.p_value(beside_long[label].p_family)] if label in beside_long else ["", ""]),
+         *([beside_long[label].format(), session.p_value(beside_long[label].p_family)] if label in beside_long else ["", ""]),
          f"{100 * long.curve('compare', arm, 'accuracy')[1][-1]:.1f}"]
         for arm, label in {**arms, "softmax": "softmax"}.items()
     ],
@@ -497,14 +497,14 @@ apart_long = [
     if d.verdict != "not distinguishable"
 ]
 softmax_short = losses.difference("compare", "softmax", "arcface", named)
-session.tell(
+session.report(
     wide=main.curve("compare", "arcface", "target_angle_deg_p50")[1][-1],
     long_n=margins_long[0].n,
     long_scale=f"{long.config('compare', 'arcface')['loss']['scale']:g}",
     long_detectable=100 * max(d.detectable for d in margins_long),
     apart_long="; ".join(apart_long) if apart_long else "none of them",
-    softmax_short=softmax_short.told(),
-    softmax_long=beside_long["softmax"].told(),
+    softmax_short=softmax_short.format(),
+    softmax_long=beside_long["softmax"].format(),
 )
 
 # %% [markdown]
@@ -583,7 +583,7 @@ for words_, (sweep, begun) in starts.items():
     for arm in sweep.arms(f"{begun}_0_4"):
         of_seeds = list(all_folds(sweep, begun, arm).mean(axis=1))
         d = gained.get((words_, arm))
-        beside = [d.told(), session.p_value(d.p_family)] if d else ["", ""]
+        beside = [d.format(), session.p_value(d.p_family)] if d else ["", ""]
         rows.append([words_, shown[arm], session.mean_sd(of_seeds), *beside])
 session.Table(
     [
@@ -606,7 +606,7 @@ def before_photographs(sweep, name):
 quickly = [
     quick.values(f"scratch_{half}", "", name) for half, name in halves.items()
 ]
-session.tell(
+session.report(
     lfw_apart="; ".join(
         f"{shown[arm]}, {words_} ({d.verdict})"
         for (words_, arm), d in gained.items()
@@ -772,7 +772,7 @@ times = {
     name: 3600 * sweep.trained()["hours"] / sweep.trained()["runs"]
     for name, sweep in {"full": full, **straight}.items()
 }
-session.tell(
+session.report(
     full_images=f"{full_images:,}",
     full_gpu=full.trained()["processors"][0],
     through_gpu=through.trained()["processors"][0],
@@ -918,7 +918,7 @@ session.Table(
 )
 
 # %% tags=["hide-input"]
-session.tell(
+session.report(
     nothing=100 * nothing.mean(),
     trapped=100 * trap.values("compare", "exact", mild).mean(),
     through_right=100
@@ -971,7 +971,7 @@ session.Table(
 )  # fmt: skip
 
 # %% tags=["hide-input"]
-session.tell(
+session.report(
     exact_unit_angle=angle["exact_unit"],
     exact_field_angle=angle["exact_field"],
     warm_angle=angle["exact_unit_warmup"],
@@ -1023,14 +1023,14 @@ session.Table(
     ["Omniglot, letters of new alphabets", "accuracy, %", "minus ArcFace, points", "p, corrected"],
     [
         [label, session.mean_sd(list(letters.values("compare", arm, "omniglot/strangers"))),
-         *([of_letters[arm].told(), session.p_value(of_letters[arm].p_family)] if arm in of_letters else ["", ""])]
+         *([of_letters[arm].format(), session.p_value(of_letters[arm].p_family)] if arm in of_letters else ["", ""])]
         for arm, label in shown.items()
     ],
 )  # fmt: skip
 
 # %% tags=["remove-input"]
 letters_loss = letters.config("compare", "arcface")["loss"]
-session.tell(
+session.report(
     letters_margin=letters_loss["margin_rad"],
     letters_scale=f"{letters_loss['scale']:g}",
     letters_seeds=len(letters.seeds("compare", "arcface")),
@@ -1143,7 +1143,7 @@ corrected = dict(
     )
 )
 largest = max(apart_by, key=lambda of_pair: abs(apart_by[of_pair]))
-session.tell(
+session.report(
     r50_ahead=sum(z > 0 for (net, _), z in apart_by.items() if net == "r50_lite"),
     r18_ahead=sum(z > 0 for (net, _), z in apart_by.items() if net == "r18_lite"),
     largest=apart_by[largest],
@@ -1231,7 +1231,9 @@ exact.append(
 session.Table(["what", "published or derived", "ours", "agrees"], exact)
 
 # %% tags=["remove-input"]
-session.tell(agreeing=sum(row[-1] == "yes" for row in exact), compared=len(exact))
+session.report(
+    agreeing=sum(row[-1] == "yes" for row in exact), compared=len(exact)
+)
 
 # %% [markdown]
 # {glue:text}`agreeing` of {glue:text}`compared` agree. {doc}`Chapter 8 </executed/08_iresnet>` explains

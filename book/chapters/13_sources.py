@@ -349,7 +349,7 @@ strict = [
     )
     for arm in tested
 ]
-session.tell(
+session.report(
     seeds=next(iter(found.values())).n,
     readings=len(tested),
     clear=len(clear) or "none",
@@ -422,7 +422,7 @@ session.Table(
 )  # fmt: skip
 
 # %% tags=["remove-input"]
-session.tell(rows=len(casia_r50))
+session.report(rows=len(casia_r50))
 
 # %% [markdown]
 # In the CDML row alone, AgeDB-30 is easier than CFP-FP, and by a wide margin. If its two columns
@@ -448,7 +448,7 @@ session.Table(
 reverse = [
     row for row in own_rows if row.accuracy["agedb_30"] > row.accuracy["cfp_fp"]
 ]
-session.tell(
+session.report(
     own_rows=len(own_rows),
     reverse=len(reverse),
     reverse_most=max(
@@ -496,7 +496,7 @@ for scale in ("cosine_distance", "cosine", "squared_l2", "angle_rad"):
     print(f"{scale:16} {scoring.convert(middle, 'cosine_distance', scale):.3f}")
 
 # %% tags=["remove-input"]
-session.tell(ijbc=", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2))
+session.report(ijbc=", ".join(str(v) for v in published.IJBC_R100_ARCFACE_MS1MV2))
 
 # %% [markdown]
 # ## Where we deviate

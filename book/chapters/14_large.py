@@ -97,12 +97,12 @@ session.Table(
 
 # %% tags=["remove-input"]
 even = trunk.macs / embedding_dim
-session.tell(
+session.report(
     batch=batch,
     even=f"{even / 1e6:.1f}",
 )
 large = cost(10**7, batch=batch, embedding_dim=embedding_dim, keep="matrix")
-session.tell(kept_10m=large.kept / gib)
+session.report(kept_10m=large.kept / gib)
 
 # %% [markdown]
 # The counts are for a batch of {glue:text}`batch`. For a long time arithmetic is no worry: only at
@@ -179,7 +179,7 @@ for key, name in (
     ("dense", "plain tensor operations"),
     ("blocked", "one block at a time"),
 ):
-    session.tell(**{f"{key}_matrices": (dots[name][1][-1] - gradient) / matrix})
+    session.report(**{f"{key}_matrices": (dots[name][1][-1] - gradient) / matrix})
 over = {
     c: [
         dots[name][1][at] / np.interp(c, reach, line) - 1
@@ -187,7 +187,7 @@ over = {
     ]
     for at, c in enumerate(sizes)
 }
-session.tell(
+session.report(
     **{
         f"over_{c}": f"{min(values):.0%} to {max(values):.0%}"
         for c, values in over.items()
@@ -254,7 +254,7 @@ ours, peer = (
 time, peer_time = (
     [row["ratio_to_limit"] for row in rows] for rows in (ours, peer)
 )
-session.tell(
+session.report(
     gpu_few_ms=on_gpu["casia"]["limit_ms"],
     gpu_ours=ours[-1]["peak_mib"] / 1024,
     gpu_peer=peer[-1]["peak_mib"] / 1024,
@@ -453,7 +453,7 @@ plots.lines(
 
 # %% tags=["remove-input"]
 for key, name in zip(("early", "late"), states, strict=True):
-    session.tell(
+    session.report(
         **{
             f"off_{key}": float(off[name, 0.1]),
             f"turned_{key}": float(turned[name, 0.1][0]),
@@ -463,7 +463,7 @@ for key, name in zip(("early", "late"), states, strict=True):
             f"sampled_{key}": float(weight[name, 0.1]),
         },
     )
-session.tell(
+session.report(
     log_tenth=float(np.log(0.1)),
     silent=step(seeded(), at_degrees(40.0))[1],
     crowded=step(seeded(128), at_degrees(40.0, 128))[1],
@@ -561,17 +561,17 @@ for key, name in (
     ("whole", "64 devices, blocks"),
     ("sampled", "64, a tenth a step"),
 ):
-    session.tell(
+    session.report(
         **{
             f"{key}_1m": totals[name][1],
             f"{key}_100m": totals[name][3],
         },
     )
-session.tell(eight_100m=totals["8 devices, blocks"][3])
+session.report(eight_100m=totals["8 devices, blocks"][3])
 for key in ("cpu", "cuda"):
     shapes = results.benchmark("heads", key)["shapes"].values()
     most = max(shape["identities"] for shape in shapes)
-    session.tell(**{f"most_{key}": f"{most:,}"})
+    session.report(**{f"most_{key}": f"{most:,}"})
 
 # %% [markdown]
 # The *matrix* of logits is the easiest part to avoid, and blocks avoid it. What remains is
@@ -664,7 +664,7 @@ session.Table(
 
 # %% tags=["remove-input"]
 full = sum(p.numel() for p in network.parameters()) * 4 / 2**20
-session.tell(
+session.report(
     int8_mib=file.stat().st_size / 2**20,
     full_mib=full,
 )
@@ -720,7 +720,7 @@ for key, name in (
     ("range", "pixels in [0, 1]"),
     ("bgr", "red and blue exchanged"),
 ):
-    session.tell(
+    session.report(
         **{
             f"far_{key}": rates_at[name][0],
             f"tar_{key}": rates_at[name][1],
@@ -778,7 +778,7 @@ for name in ("lightweight", "r18_lite", "r50_lite", "r100_lite", "r50", "r100"):
             ijbc,
         ]
     )
-session.tell(ways=len(milliseconds), fastest=" and ".join(sorted(fastest)))
+session.report(ways=len(milliseconds), fastest=" and ".join(sorted(fastest)))
 print("Times measured on:", record["device"])
 session.Table(
     [

@@ -1,4 +1,4 @@
-"""`python -m cdmllab`, as torchrun wants it: the command line."""
+"""`python -m cdmllab`, as torchrun starts it: the command line."""
 
 from cdmllab.cli import app
 

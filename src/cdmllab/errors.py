@@ -40,13 +40,13 @@ class MissingPackageError(CdmlLabError, ImportError):
 
 
 @contextmanager
-def optional(extra: str, what: str) -> Iterator[None]:
+def optional(extra: str, purpose: str) -> Iterator[None]:
     """Import packages of an extra; if one is missing, name the command that installs it.
 
     Parameters
     ----------
-    extra : a key of ``project.optional-dependencies`` in ``pyproject.toml``, as ``"plots"``
-    what : what needs them, as the beginning of a sentence: ``"a figure"``
+    extra : a key of ``project.optional-dependencies`` in ``pyproject.toml``, such as ``"plots"``
+    purpose : the subject of the message, such as ``"a figure"``
 
     Raises
     ------
@@ -58,25 +58,25 @@ def optional(extra: str, what: str) -> Iterator[None]:
         package = (error.name or "cdmllab").partition(".")[0]
         if package == "cdmllab" or isinstance(error, CdmlLabError):
             raise
-        raise _missing(extra, what, package) from None
+        raise _missing(extra, purpose, package) from None
 
 
-def require(extra: str, what: str, *modules: str) -> None:
+def require(extra: str, purpose: str, *modules: str) -> None:
     """As `optional`, but only check that the modules exist, without importing them."""
     for module in modules:
         if find_spec(module) is None:
-            raise _missing(extra, what, module)
+            raise _missing(extra, purpose, module)
 
 
-def _missing(extra: str, what: str, package: str) -> MissingPackageError:
+def _missing(extra: str, purpose: str, package: str) -> MissingPackageError:
     return MissingPackageError(
-        f'{what} needs {package}, which is not installed: pip install "cdmllab[{extra}]"',
+        f'{purpose} needs {package}, which is not installed: pip install "cdmllab[{extra}]"',
         name=package,
     )
 
 
 @contextmanager
-def reading(path: Path | str, what: str) -> Iterator[None]:
+def reading(path: Path | str, expected: str) -> Iterator[None]:
     """Turn whatever goes wrong while reading untrusted input into a `DataError`.
 
     Its message has at most `LONGEST` characters. The project's own errors pass through unless they
@@ -86,7 +86,7 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
     Parameters
     ----------
     path : of the file or folder
-    what : what it should be, as ``"a readable release"``
+    expected : a noun phrase, such as ``"a readable release"``
 
     Raises
     ------
@@ -106,10 +106,10 @@ def reading(path: Path | str, what: str) -> Iterator[None]:
     except BaseException as error:  # panics in Rust and some errors of torch are not Exceptions
         # The path may be a folder, of which an OSError names the file.
         place = error.filename if isinstance(error, OSError) and error.filename else path
-        raise DataError(plain(f"{plain(place, 200)} is not {what}: {cause(error)}")) from error
+        raise DataError(plain(f"{plain(place, 200)} is not {expected}: {cause(error)}")) from error
 
 
-def reader(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def reader(expected: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Run a function with a parameter ``path`` inside `reading`."""
 
     def wrap(function: Callable[P, T]) -> Callable[P, T]:
@@ -117,7 +117,7 @@ def reader(what: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
 
         @functools.wraps(function)
         def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-            with reading(signature.bind(*args, **kwargs).arguments["path"], what):
+            with reading(signature.bind(*args, **kwargs).arguments["path"], expected):
                 return function(*args, **kwargs)
 
         return guarded

@@ -146,14 +146,14 @@ def apply(images: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
     return (scaled - mean) / std
 
 
-def require(wanted: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
+def require(expected: Mapping[str, Any], given: Mapping[str, Any], where: str) -> None:
     """Check that two preprocessings are the same.
 
     Raises
     ------
     ValueError : they differ; the message names `where` the second one comes from and the keys
     """
-    a, b = ({**check(some), "crop": list(crop_of(some))} for some in (wanted, given))
+    a, b = ({**check(some), "crop": list(crop_of(some))} for some in (expected, given))
     differences = [f"{key} {b[key]} instead of {a[key]}" for key in a if a[key] != b[key]]
     if differences:
         raise ValueError(

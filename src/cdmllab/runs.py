@@ -96,21 +96,21 @@ class Run:
         config: Mapping[str, Any],
         *,
         within: Path | None = None,
-        tell: Callable[[str], None] | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> Iterator[Self]:
-        """Every finished run with exactly this config, newest first; `tell` as in `list`."""
+        """Every finished run with exactly this config, newest first; `report` as in `list`."""
         expected = json.loads(json.dumps(dict(config)))  # tuples become lists, as in the record
-        for run in reversed(list(cls.list(within, tell))):
+        for run in reversed(list(cls.list(within, report))):
             if run._status_and_config() == ("finished", expected):
                 yield run
 
     @classmethod
     def list(
-        cls, within: Path | None = None, tell: Callable[[str], None] | None = None
+        cls, within: Path | None = None, report: Callable[[str], None] | None = None
     ) -> Iterator[Self]:
         """Every run in a folder, oldest first.
 
-        A folder whose ``run.json`` or ``config.yaml`` is not that of a run is skipped; `tell` is
+        A folder whose ``run.json`` or ``config.yaml`` is not that of a run is skipped; `report` is
         called with a message about it, by default `warnings.warn`.
         """
         folders = (within or root()).glob(f"*/{RECORD}")
@@ -120,7 +120,7 @@ class Run:
                 run._status_and_config()
             except (ValueError, OSError) as error:
                 message = f"skipped {run.folder}, which is not a run: {error}"
-                tell(message) if tell else warnings.warn(message, stacklevel=2)
+                report(message) if report else warnings.warn(message, stacklevel=2)
                 continue
             yield run
 

@@ -22,11 +22,11 @@ import sys, time
 from pathlib import Path
 from cdmllab.data import packing
 
-source, target, go_on = map(Path, sys.argv[1:])
+source, target, proceed = map(Path, sys.argv[1:])
 
 def wait(done, total):
-    Path(f"{go_on}.began").touch()
-    while not go_on.exists():
+    Path(f"{proceed}.began").touch()
+    while not proceed.exists():
         time.sleep(0.01)
 
 packing.pack(source, target, packing.Settings(size=16), progress=wait)
@@ -44,17 +44,17 @@ def people(root, count=3):
 
 
 def slowly(tmp_path):
-    """A process that is in the middle of packing, and the file for whose appearance it waits."""
-    go_on = tmp_path / "go on"
-    arguments = [str(people(tmp_path / "src")), str(tmp_path / "dst"), str(go_on)]
+    """A process in the middle of packing, and the file whose appearance it waits for."""
+    proceed = tmp_path / "proceed"
+    arguments = [str(people(tmp_path / "src")), str(tmp_path / "dst"), str(proceed)]
     first = subprocess.Popen([sys.executable, "-c", SLOW, *arguments])
     until((tmp_path / "go on.began").exists, first)
-    return first, go_on
+    return first, proceed
 
 
-def test_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(tmp_path):
+def test_second_packing_at_one_target_is_refused_and_the_first_is_complete(tmp_path):
     packing.pack(people(tmp_path / "old", 2), tmp_path / "dst", packing.Settings(size=16))
-    first, go_on = slowly(tmp_path)
+    first, proceed = slowly(tmp_path)
     command = [
         sys.executable,
         "-m",
@@ -73,10 +73,10 @@ def test_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(
     assert (
         inspect(tmp_path / "dst").facts["identities"] == "2"
     )  # the pack of before, as long as it is not replaced
-    go_on.touch()
+    proceed.touch()
     assert first.wait() == 0
-    found = inspect(tmp_path / "dst")
-    assert (found.problems, found.facts["identities"]) == ([], "3")
+    report = inspect(tmp_path / "dst")
+    assert (report.problems, report.facts["identities"]) == ([], "3")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dst",
         "go on",
@@ -86,7 +86,7 @@ def test_second_of_two_packings_at_one_target_is_refused_and_the_first_is_whole(
     ]
 
 
-def test_killed_packing_blocks_nobody_and_leaves_nothing_in_the_pack(tmp_path):
+def test_killed_packing_leaves_no_lock_and_no_files_in_the_pack(tmp_path):
     first, _ = slowly(tmp_path)
     first.send_signal(signal.SIGKILL)
     first.wait()
@@ -142,7 +142,7 @@ def unpack(it):
 
 
 @pytest.mark.parametrize("made", [write, unpack])
-def test_script_does_not_make_what_another_process_is_making(tmp_path, made):
+def test_script_does_not_build_a_file_that_another_process_is_building(tmp_path, made):
     script = "import sys; from pathlib import Path; from cdmllab._util.build_lock import claimed\n"
     script += "with claimed(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(

@@ -1,6 +1,4 @@
-"""What a command says when something goes wrong that nobody foresaw: one sentence, and where the
-rest is.
-"""
+"""Unexpected errors of a command: one sentence, and a file with the traceback."""
 
 import subprocess
 import sys
@@ -17,7 +15,7 @@ from cdmllab.training import presets
 
 
 class PanicError(BaseException):
-    """As Rust's panics, which are no Exception."""
+    """Like a panic in Rust, which is not an Exception."""
 
 
 class UnspeakableError(Exception):
@@ -26,7 +24,7 @@ class UnspeakableError(Exception):
 
 
 def fails(monkeypatch, error):
-    """`cdmllab presets`, which meets an error."""
+    """Run `cdmllab presets` with an error inside."""
 
     def names():
         raise error
@@ -84,7 +82,7 @@ def test_traceback_is_written_once(tmp_path):
     assert list(tmp_path.iterdir()) == [first]
 
 
-def test_long_complaints_of_ours_are_cut_and_stay_on_their_line(monkeypatch):
+def test_long_messages_of_the_package_are_cut_and_stay_on_one_line(monkeypatch):
     done = fails(monkeypatch, CdmlLabError("begin\r\n\x1b]0;title\x07" + "x" * 100_000 + "end"))
     assert done.stderr.startswith(r"cdmllab: begin \x1b]0;title\x07xxx")
     assert done.stderr.endswith("xxxend\n")
@@ -103,7 +101,7 @@ def run(script, **options):
     return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
-def test_command_ends_quietly_when_its_reader_has_gone():
+def test_command_ends_quietly_when_its_reader_is_gone():
     """The pipe is closed before anything is printed, which `| head` does a little later."""
     script = (
         "import os; r, w = os.pipe(); os.close(r); os.dup2(w, 1); sys.argv = ['cdmllab', "
@@ -155,7 +153,7 @@ def test_file_in_a_folder_is_named_rather_than_the_folder():
         raise PermissionError(13, "Permission denied", "a/c")
 
 
-def test_reading_passes_on_own_errors_and_interrupts():
+def test_reading_passes_on_project_errors_and_interrupts():
     for error in (CdmlLabError("ours"), DataError("ours"), KeyboardInterrupt(), SystemExit(3)):
         with pytest.raises(type(error)) as caught, reading("a", "b"):
             raise error

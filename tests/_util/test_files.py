@@ -34,7 +34,7 @@ def test_append_line_adds_complete_lines(tmp_path):
 
 
 def test_line_written_in_parts_is_complete(tmp_path, monkeypatch):
-    """As a nearly full disk, or a signal, makes it: write() takes three bytes at a time."""
+    """Like a nearly full disk or a signal: write() takes three bytes at a time."""
     write = os.write
     monkeypatch.setattr(
         os, "write", lambda descriptor, content: write(descriptor, bytes(content[:3]))
@@ -79,7 +79,7 @@ def folder(path):
 
 
 def nothing(path):
-    """There is no such file."""
+    """The file does not exist."""
 
 
 def not_text(path):

@@ -17,7 +17,7 @@ def test_peak_is_the_most_at_one_time():
     assert peak.mib == 5.0
 
 
-def test_views_in_place_changes_and_earlier_tensors_do_not_count():
+def test_views_and_in_place_changes_and_earlier_tensors_do_not_count():
     before = torch.ones(8 * MIB)
     with TensorPeak() as peak:
         before.mul_(2.0)

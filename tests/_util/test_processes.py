@@ -1,6 +1,4 @@
-"""A plain script without a main guard, whose worker processes import it and so begin its work
-again.
-"""
+"""A script without a main guard, whose worker processes import it and start its work again."""
 
 import os
 import subprocess

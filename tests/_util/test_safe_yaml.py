@@ -1,4 +1,4 @@
-"""YAML from anybody: what configs need is read, and everything else ends soon, in a sentence."""
+"""Untrusted YAML: configs are read, everything else is refused quickly in one sentence."""
 
 import time
 from itertools import pairwise
@@ -30,7 +30,7 @@ def test_plain_values_are_those_of_the_safe_loader(text):
     assert safe_yaml.parse(text, "here") == yaml.safe_load(text)
 
 
-def test_numbers_and_dates_are_as_one_writes_them():
+def test_numbers_and_dates_are_read_as_written():
     assert safe_yaml.parse("a: 1e-3\nb: 2001-01-01\n", "here") == {"a": 0.001, "b": "2001-01-01"}
 
 

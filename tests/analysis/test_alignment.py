@@ -8,12 +8,12 @@ def test_rotated_and_mirrored_points_come_back():
     points = at_random(7, 3, seed=1).numpy()
     turn, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(3, 3)))
     for orthogonal in (turn, turn @ np.diag([1.0, 1.0, -1.0])):
-        found = aligning_rotation(points @ orthogonal, points)
-        assert np.allclose(points @ orthogonal @ found, points)
-        assert np.allclose(found @ found.T, np.eye(3))
+        rotation = aligning_rotation(points @ orthogonal, points)
+        assert np.allclose(points @ orthogonal @ rotation, points)
+        assert np.allclose(rotation @ rotation.T, np.eye(3))
 
 
-def test_no_small_turn_brings_noisy_points_nearer():
+def test_no_small_rotation_brings_noisy_points_nearer():
     rng = np.random.default_rng(3)
     points, onto = at_random(5, 3, seed=4).numpy(), at_random(5, 3, seed=5).numpy()
     best = np.square(points @ aligning_rotation(points, onto) - onto).sum()

@@ -7,7 +7,7 @@ from cdmllab.analysis import projection
 
 @pytest.fixture(scope="module")
 def people():
-    """Four people far from each other, 15 images each, in eight dimensions; and who they are."""
+    """Four clusters far apart in eight dimensions, 15 images each, and their labels."""
     rng = np.random.default_rng(0)
     centres = 4.0 * np.eye(8)[:4]
     who = np.repeat(np.arange(4), 15)
@@ -19,7 +19,7 @@ def flat(people):
     return projection.umap(people[0], neighbours=8)
 
 
-def test_pca_is_the_shadow_with_most_variance(people):
+def test_pca_is_the_projection_with_most_variance(people):
     x = projection.directions(people[0])
     shadow = projection.pca(people[0])
     values = np.linalg.svd(x - x.mean(axis=0), compute_uv=False)
@@ -51,7 +51,7 @@ def test_neighbours_kept_is_all_for_the_same_points_and_chance_for_others(people
     assert projection.neighbours_kept(x, strangers, k=5) < 0.25
 
 
-def test_order_kept_sees_a_map_that_is_turned_round():
+def test_order_kept_detects_a_reversed_map():
     degrees = np.radians([0.0, 10.0, 40.0, 100.0])
     who = np.repeat(np.arange(4), 3)
     circle = np.stack([np.cos(degrees), np.sin(degrees)], axis=1)[who]
@@ -62,7 +62,7 @@ def test_order_kept_sees_a_map_that_is_turned_round():
         projection.order_kept(circle[:6], circle[:6], who[:6])
 
 
-def test_clusters_may_be_none():
+def test_clusters_may_be_absent():
     assert projection.clusters(np.random.default_rng(0).normal(size=(80, 16))) == 0
 
 

@@ -30,7 +30,7 @@ def test_few_points_form_the_simplex_of_the_bound(count, dim):
     np.testing.assert_allclose(result, sphere.bound_deg(count, dim), atol=0.1)
 
 
-def test_more_than_a_simplex_cannot_pass_a_right_angle():
+def test_points_beyond_a_simplex_cannot_exceed_a_right_angle():
     assert sphere.bound_deg(7, 5) == 90.0
     assert sphere.nearest_deg(sphere.most_even(10, 5)).min() == pytest.approx(90.0, abs=0.1)
     assert sphere.nearest_deg(sphere.most_even(11, 5)).min() < 89.0
@@ -43,7 +43,7 @@ def test_most_even_follows_its_seed():
     )
 
 
-def test_nearest_leaves_itself_out_and_forgets_lengths():
+def test_nearest_excludes_the_point_itself_and_ignores_lengths():
     points = np.array([[2.0, 0.0], [0.0, 1.0], [-3.0, 3.0]])
     np.testing.assert_allclose(sphere.nearest_deg(points), [90.0, 45.0, 45.0])
 

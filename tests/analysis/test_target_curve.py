@@ -55,13 +55,13 @@ def test_mixed_derivatives_are_equal_for_a_gradient_and_not_straight_through(nam
     assert torch.equal(cosines, torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64))
 
 
-def test_target_curve_works_without_gradients_and_leaves_its_argument_alone():
+def test_target_curve_works_without_gradients_and_does_not_change_its_argument():
     with torch.no_grad():
         target_curve(margins.create("cosface"), COSINES)
     assert not COSINES.requires_grad
 
 
-def test_target_curve_hands_on_progress_and_the_hardest_negative():
+def test_target_curve_passes_progress_and_the_hardest_negative():
     late = margins.create(
         "cdml", easiness="gap", shape="linear", schedule="linear", margin_rad=0.5, alpha=0.2
     )
@@ -101,7 +101,7 @@ def test_samples_on_their_class_centre_have_a_gradient_in_every_precision(dtype,
     assert seen.exactly_one > 0
 
 
-def test_survey_sees_the_textbook_form_fail_wherever_the_cosine_is_one_or_more():
+def test_survey_counts_failures_of_the_textbook_form_where_the_cosine_is_one_or_more():
     seen = survey(lambda c: torch.cos(torch.acos(c) + 0.5), torch.float32)
     assert seen.above_one > 0
     assert seen.nan_targets == seen.above_one

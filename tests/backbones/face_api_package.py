@@ -62,7 +62,7 @@ def encoded(weights, quantised=lambda name: True):
 
 
 def write(folder, quantised=lambda name: not name.startswith("conv64"), seed=0):
-    """Both files in a folder; the manifest's path, and the weights that the files mean."""
+    """Write both files to a folder; return the manifest's path and the decoded weights."""
     manifest, content, meant = encoded(tensors(seed), quantised)
     path = Path(folder) / Path(MANIFEST).name
     path.write_text(json.dumps(manifest, indent=2))

@@ -101,7 +101,7 @@ def shapes_of(state):
 
 @torch.no_grad()
 def by_formula(net):
-    """Give a network weights that can be written down anywhere, in float64; evaluation mode."""
+    """Give a network weights by a reproducible formula, in float64; evaluation mode."""
     net.double().eval()
     for k, (name, value) in enumerate(net.state_dict().items()):
         if name.endswith("num_batches_tracked"):

@@ -25,7 +25,7 @@ def test_parameters_equal_the_published_to_the_unit(costs, name):
 
 
 @pytest.mark.parametrize("name", PUBLISHED[:-1])
-def test_gflops_equal_the_published_as_printed(costs, name):
+def test_gflops_equal_the_printed_ones(costs, name):
     assert round(costs[name].published_gflops, 2) == published_backbones.TABLE[name].gflops
 
 
@@ -47,7 +47,7 @@ def test_gflops_are_those_of_ptflops_to_the_unit(costs, name):
     assert round(1e9 * costs[name].published_gflops) == PTFLOPS[name]
 
 
-def test_lightweight_is_counted_as_its_file_counts_it(costs):
+def test_lightweight_counts_equal_those_in_its_file(costs):
     """The published lightweight network; its size of 19.43004608154297 includes buffers."""
     own, row = costs["lightweight"], published_backbones.TABLE["lightweight"]
     assert (own.parameters, own.macs) == (5_086_432, 98_297_920)
@@ -58,7 +58,7 @@ def test_lightweight_is_counted_as_its_file_counts_it(costs):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_sizes_are_the_published_but_for_two(costs, name):
+def test_sizes_are_the_published_ones_except_two(costs, name):
     """35.70 and 130.20 do not follow from the published counts; the other seven agree."""
     row = published_backbones.TABLE[name]
     difference = abs(costs[name].size_mib(row.sized) - row.size_mib)
@@ -79,15 +79,15 @@ def test_depthwise_macs_count_one_channel_each():
     assert by_name["layer1.0.conv1.pointwise"].macs == 112 * 112 * 32 * 32
 
 
-def test_stages_add_up_to_the_whole():
+def test_stages_add_up_to_the_total():
     net = backbones.create("r18_lite")
     parts = complexity.stages(
         net,
         ["conv1", "bn1", "prelu", "layer1", "layer2", "layer3", "layer4", "bn2", "fc", "features"],
     )
-    whole = complexity.cost(net)
-    assert sum(p[0] for p in parts) == whole.parameters
-    assert sum(p[1] for p in parts) == whole.macs
+    total = complexity.cost(net)
+    assert sum(p[0] for p in parts) == total.parameters
+    assert sum(p[1] for p in parts) == total.macs
     with pytest.raises(ValueError, match="no layer whose name begins with 'layer5'"):
         complexity.stages(net, ["layer5"])
 

@@ -68,7 +68,7 @@ def test_release_of_these_tests_is_valid(tmp_path):
         ),
     ],
 )
-def test_releases_that_promise_too_much_are_a_sentence(tmp_path, change, sentence):
+def test_releases_that_promise_too_much_are_refused_in_one_sentence(tmp_path, change, sentence):
     path = release(tmp_path / "a.safetensors", **change)
     tracemalloc.start()
     with pytest.raises(CdmlLabError, match=sentence) as caught:

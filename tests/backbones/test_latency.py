@@ -11,7 +11,7 @@ RECORD = {
 }  # fmt: skip
 
 
-def test_by_way_turns_the_record_round():
+def test_by_way_regroups_the_record():
     assert latency.by_way(RECORD, "ms") == {
         "eager": {"r18": 60.0, "r18_lite": 20.0, "lightweight": 9.0},
         "int8": {"r18": 20.0, "r18_lite": 20.0 / 3, "lightweight": 3.0},
@@ -19,7 +19,7 @@ def test_by_way_turns_the_record_round():
     assert latency.by_way(RECORD)["int8"]["r18"] == 60 / 180
 
 
-def test_milliseconds_are_of_one_spell():
+def test_milliseconds_are_of_one_round():
     record = {
         "models": [
             {

@@ -1,4 +1,4 @@
-"""Checkpoints as other people's training codes write them, in miniature."""
+"""Checkpoints in the layouts of other training codes, in miniature."""
 
 import argparse
 import sys

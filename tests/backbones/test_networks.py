@@ -27,7 +27,7 @@ def images(net, count=3):
 
 
 @pytest.mark.parametrize("name", backbones.names())
-def test_default_output_is_one_finite_embedding_an_image(name):
+def test_default_output_is_one_finite_embedding_per_image(name):
     torch.manual_seed(0)
     net = backbones.create(name).eval()
     size, dim = {"small": (32, 64), "dlib_resnet": (150, 128)}.get(name, (112, 512))

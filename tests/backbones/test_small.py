@@ -7,7 +7,7 @@ from cdmllab import backbones
 @pytest.mark.parametrize(
     ("size", "channels"), [(8, 1), (28, 1), (32, 3), (48, 1), (64, 3), (112, 3)]
 )
-def test_small_gives_one_embedding_an_image(size, channels):
+def test_small_returns_one_embedding_per_image(size, channels):
     net = backbones.create("small", embedding_dim=5, size=size, channels=channels, width=8)
     assert net(torch.randn(3, channels, size, size)).shape == (3, 5)
 

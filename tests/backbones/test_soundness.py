@@ -37,7 +37,7 @@ def test_nan_value_is_named(tensor, value):
         soundness.check(network(tensor, value).state_dict(), "a file")
 
 
-def test_negative_variance_gives_no_numbers_and_is_named():
+def test_negative_variance_gives_nan_and_is_named():
     broken = network(VARIANCE, -1.0)
     assert torch.isnan(broken(torch.zeros(1, 1, 8, 8))).any()
     with pytest.raises(CdmlLabError, match=f"{VARIANCE} contains negative variances"):
@@ -50,7 +50,7 @@ def test_sound_weights_pass():
 
 
 @pytest.mark.parametrize("ending", [".safetensors", ".pth"])
-def test_convert_writes_nothing_of_such_a_checkpoint(tmp_path, ending):
+def test_convert_writes_nothing_for_an_unsound_checkpoint(tmp_path, ending):
     checkpoints.save(network(WEIGHT), tmp_path / "broken.pth")
     with pytest.raises(CdmlLabError, match="are NaN or infinite"):
         weights.load("small", tmp_path / "broken.pth", **SMALL)
@@ -66,7 +66,7 @@ def test_convert_writes_nothing_of_such_a_checkpoint(tmp_path, ending):
     assert not (tmp_path / f"new{ending}").exists()
 
 
-def test_release_with_such_weights_is_neither_written_nor_read(tmp_path):
+def test_release_with_unsound_weights_is_neither_written_nor_read(tmp_path):
     with pytest.raises(CdmlLabError, match="are NaN or infinite"):
         weights.save_release(
             network(WEIGHT), tmp_path / "new.safetensors", name="small", options=SMALL

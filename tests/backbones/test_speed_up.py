@@ -106,7 +106,7 @@ def test_bfloat16_gradients_point_the_same_way():
     assert torch.cosine_similarity(flat(grads), flat(rough), dim=0) > 0.99
 
 
-def test_checkpointing_keeps_less():
+def test_checkpointing_saves_memory():
     """The number of values that the graph saves between forward and backward pass."""
     torch.manual_seed(0)
     net = backbones.create("r50", width=4, embedding_dim=4, size=64)
@@ -122,7 +122,7 @@ def test_checkpointing_keeps_less():
     assert saved(checkpointing=True) < 0.5 * saved()
 
 
-def test_outer_autocast_leaves_the_output_part_in_float32(net):
+def test_outer_autocast_keeps_the_output_part_in_float32(net):
     net.eval()
     inside = {}
     linear = next(part for part in net.modules() if isinstance(part, torch.nn.Linear))
@@ -170,7 +170,7 @@ def test_channels_come_last_unless_the_network_is_too_narrow(width, kept):
 
 
 def test_narrow_networks_get_the_gradients_of_wider_arithmetic():
-    """In float32 with channels last, in a process that oneDNN's bug may crash or hang."""
+    """In float32 with channels last, in a child process: oneDNN's bug may crash or hang it."""
     code = """
 import torch
 from cdmllab import backbones

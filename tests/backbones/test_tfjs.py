@@ -84,8 +84,10 @@ def test_groups_and_shards_are_joined_in_order(tmp_path):
         {"paths": ["a.bin", "b.bin"], "weights": [entry("one", [1, 2])]},
         {"paths": ["c.bin"], "weights": [entry("two", [1])]},
     ]
-    whole = struct.pack("<2f", 1.0, 2.0)
-    result = tfjs.read(write(tmp_path, groups, a=whole[:3], b=whole[3:], c=struct.pack("<f", 3.0)))
+    values = struct.pack("<2f", 1.0, 2.0)
+    result = tfjs.read(
+        write(tmp_path, groups, a=values[:3], b=values[3:], c=struct.pack("<f", 3.0))
+    )
     assert result["one"].tolist() == [[1.0, 2.0]]
     assert result["two"].tolist() == [3.0]
 

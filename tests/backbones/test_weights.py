@@ -51,7 +51,7 @@ def test_half_precision_checkpoint_is_read_in_float32(tmp_path, public):
     torch.testing.assert_close(net.conv1.weight, public["conv1.weight"], rtol=1e-3, atol=1e-6)
 
 
-def test_checkpoint_without_batch_counts_is_taken(tmp_path, public):
+def test_checkpoint_without_batch_counts_is_accepted(tmp_path, public):
     torch.save({k: v for k, v in public.items() if "num_batches" not in k}, tmp_path / "old.pth")
     state = weights.load("r18", tmp_path / "old.pth", **LITTLE).state_dict()
     assert state["bn1.num_batches_tracked"] == 0

@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def open_page(browser: Browser) -> OpenPage:
-    """Opens a file in a new window and checks that nothing is fetched or reported."""
+    """Return a function that opens a file and checks that nothing is fetched or reported."""
 
     @contextmanager
     def open_page(

@@ -26,7 +26,7 @@ def widget(page: Page, name: str) -> Locator:
 
 
 def twin(page: Page, name: str) -> Widget:
-    """The Python widget with the values that the page's has now."""
+    """The Python widget with the current values of the page's widget."""
     kind = widgets.WIDGETS[name]
     return kind(**widget(page, name).evaluate(READ, list(kind.state_traits())))
 

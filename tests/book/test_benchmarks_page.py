@@ -12,8 +12,8 @@ PAGE = Path(__file__).parents[2] / "book/benchmarks.md"
 
 
 def test_page_has_every_benchmark_once():
-    asked = re.findall(r"```\{cdml-benchmark\} (\w+)\n```", PAGE.read_text(encoding="utf-8"))
-    assert sorted(asked) == sorted(benchmark_tables.BENCHMARKS)
+    named = re.findall(r"```\{cdml-benchmark\} (\w+)\n```", PAGE.read_text(encoding="utf-8"))
+    assert sorted(named) == sorted(benchmark_tables.BENCHMARKS)
 
 
 def test_directive_prints_the_tables_and_warns_about_unknown_names(build_miniature):

@@ -78,7 +78,7 @@ def other_pages(build_miniature):
     ]
 
 
-def test_only_the_pages_with_faults_are_warned_of(other_pages):
+def test_only_pages_with_faults_are_warned_about(other_pages):
     _, warnings = other_pages
     assert len(warnings) == len(MISTAKES) + 2
     assert not [line for line in warnings if "glued.md" in line]
@@ -102,7 +102,7 @@ def test_drawing_keeps_embedded_pixels_and_the_requested_width(cdml_svg):
     assert 'aria-label="x &quot;y&quot;" style="width:50%;"' in text
 
 
-def test_widget_glued_in_another_page_is_there(miniature):
+def test_widget_glued_in_another_page_is_drawn(miniature):
     text = (miniature / "glued.html").read_text(encoding="utf-8")
     assert text.count('<div class="cdml-widget" data-widget="threshold"') == 1
     assert re.findall(r"_static/widgets/(\w+)\.js", text) == ["host", "threshold"]
@@ -135,7 +135,7 @@ def test_wrong_widgets_are_warnings(other_pages):
         assert [line for line in warnings if words in line and "page" in line], words
 
 
-def test_formulas_stay_beside_the_signs_that_touch_them(other_pages):
+def test_formulas_stay_next_to_adjacent_punctuation(other_pages):
     text = (other_pages[0] / "glued.html").read_text(encoding="utf-8")
     result = re.findall(
         r'<span class="cdml-unbroken">([^<]*)<span class="math[^>]*>([^<]*)</span>([^<]*)</span>',

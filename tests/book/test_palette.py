@@ -43,7 +43,7 @@ def test_colours_have_contrast_with_the_page(palettes, theme):
         assert contrast(colours[name], colours["surface"]) >= 4.5, name
 
 
-def test_extension_knows_the_colours_of_the_figures(pytestconfig, monkeypatch):
+def test_extension_has_the_colours_of_the_figures(pytestconfig, monkeypatch):
     monkeypatch.syspath_prepend(pytestconfig.rootpath / "book/_ext")
     import cdml_svg
 

@@ -20,9 +20,9 @@ def test_chapter_asks_its_questions_once_before_its_exercises(chapter, pytestcon
 
 @pytest.mark.parametrize("chapter", CHAPTERS)
 def test_three_questions_or_more_with_a_reason_for_every_answer(chapter):
-    asked = questions.of_chapter(chapter)
-    assert len(asked) >= 3
-    for question in asked:
+    chapter_questions = questions.of_chapter(chapter)
+    assert len(chapter_questions) >= 3
+    for question in chapter_questions:
         reasons = [answer.because for answer in question.answers]
         assert len(set(reasons)) == len(reasons)
         assert all(reason.endswith(".") for reason in reasons)

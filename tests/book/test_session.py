@@ -23,7 +23,7 @@ def test_start_rejects_an_unknown_profile():
         session.start("tpu", 0)
 
 
-def test_start_says_when_there_is_no_gpu(monkeypatch, capsys):
+def test_start_reports_a_missing_gpu(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     lab = session.start("gpu", 7)
     assert lab.device == "cpu"
@@ -67,11 +67,11 @@ def test_p_values_are_never_zero():
     assert "| --- | --: |" in session.Table(["a", "p"], rows)._repr_markdown_()
 
 
-def test_beside_says_which_of_two_numbers_is_the_larger():
-    assert session.beside(0.9, 0.8) == "above"
-    assert session.beside(0.8, 0.9) == "below"
-    assert session.beside(0.8, 0.8) == "level with"
-    assert session.beside(2, 1, "slower than", "faster than") == "slower than"
+def test_comparison_names_the_larger_of_two_numbers():
+    assert session.comparison(0.9, 0.8) == "above"
+    assert session.comparison(0.8, 0.9) == "below"
+    assert session.comparison(0.8, 0.8) == "level with"
+    assert session.comparison(2, 1, "slower than", "faster than") == "slower than"
 
 
 def test_notebook_uses_one_thread_by_default(monkeypatch):
@@ -87,6 +87,6 @@ def test_values_for_the_prose_are_plain(monkeypatch):
     monkeypatch.setattr(
         "myst_nb.glue", lambda name, value, display: kept.update({name: (value, display)})
     )
-    session.tell(a=np.float64(0.5), b=torch.tensor(3), c="as it is", d=2)
+    session.report(a=np.float64(0.5), b=torch.tensor(3), c="as it is", d=2)
     assert kept == {"a": (0.5, False), "b": (3, False), "c": ("as it is", False), "d": (2, False)}
     assert [type(value) for value, _ in kept.values()] == [float, int, str, int]

@@ -41,7 +41,7 @@ def test_every_widget_has_a_check_and_a_handle():
     assert CHECKS.keys() == HANDLES.keys() == set(widgets.names())
 
 
-def test_widget_begins_as_the_package_says(open_page, places):
+def test_widget_starts_with_the_state_of_the_package(open_page, places):
     page_path, names = places
     with open_page(page_path) as page:
         for name in names:
@@ -224,7 +224,7 @@ def test_marks_have_contrast_with_the_widget(open_page, all_widgets, theme):
     marks += [("threshold", f".th-wrong-{kind}", "fill") for kind in ("genuine", "impostor")]
     marks += [("hypersphere", ".hs-point", "stroke"), ("hypersphere", ".hs-rim", "fill")]
     with open_page(all_widgets, theme=theme) as page:
-        for name, css, what in marks:
+        for name, css, property_ in marks:
             result = widget(page, name).locator(css)
             assert (
                 result.evaluate_all(
@@ -237,7 +237,7 @@ def test_marks_have_contrast_with_the_widget(open_page, all_widgets, theme):
                 .locator(".cdw")
                 .evaluate("e => getComputedStyle(e).backgroundColor")
             )
-            colour = result.first.evaluate("(e, what) => getComputedStyle(e)[what]", what)
+            colour = result.first.evaluate("(e, what) => getComputedStyle(e)[what]", property_)
             assert contrast(hexadecimal(colour), hexadecimal(paper)) >= 3, css
         assert (
             widget(page, "threshold")
@@ -276,8 +276,8 @@ def test_explorer_equals_python_for_every_loss(open_page, one_widget, loss):
             CHECKS["target_logit"](page)
 
 
-def test_explorer_knows_every_loss_with_a_target_curve():
-    """What it leaves out has logits or losses that are no function of the target's angle alone."""
+def test_explorer_offers_every_loss_with_a_target_curve():
+    """Excluded losses have logits or losses that are not a function of the target's angle alone."""
     for name in set(margins.names()) - set(OPTIONS):
         loss = margins.create(name, num_identities=10, embedding_dim=4)
         assert (
@@ -302,8 +302,8 @@ def test_explorer_equals_python_past_pi(open_page, one_widget, loss):
 def test_explorer_shows_only_the_values_of_its_loss(open_page, one_widget):
     with open_page(one_widget("target_logit")) as page:
         choose(page, "target_logit", "loss", "CosFace")
-        shown = widget(page, "target_logit").locator("input[type=range]:visible")
-        assert {slider.get_attribute("name") for slider in shown.all()} == {
+        sliders = widget(page, "target_logit").locator("input[type=range]:visible")
+        assert {slider.get_attribute("name") for slider in sliders.all()} == {
             "theta_deg",
             "m3",
             "s",
@@ -377,7 +377,7 @@ def test_training_plays_to_its_end(open_page, one_widget):
 
 
 @pytest.mark.parametrize(("motion", "at_once"), [("reduce", True), ("no-preference", False)])
-def test_points_glide_unless_the_reader_wants_no_motion(open_page, one_widget, motion, at_once):
+def test_points_glide_unless_reduced_motion_is_preferred(open_page, one_widget, motion, at_once):
     with open_page(one_widget("hypersphere"), motion=motion) as page:
         arrived = widget(page, "hypersphere").evaluate("""e => {
             const slider = e.querySelector("input[name=frame]");
@@ -407,7 +407,7 @@ def test_roc_on_a_logarithmic_axis(open_page, one_widget):
         CHECKS["threshold"](page)
 
 
-def test_every_frame_is_where_its_score_says(open_page, one_widget):
+def test_every_frame_matches_its_score(open_page, one_widget):
     with open_page(one_widget("face_lab")) as page:
         place = widget(page, "face_lab")
         for name in ("age", "light", "occlusion", "yaw"):
@@ -418,7 +418,7 @@ def test_every_frame_is_where_its_score_says(open_page, one_widget):
             assert twin(page, "face_lab").follows == name
 
 
-def test_each_widget_of_a_page_has_its_own_state(open_page, miniature):
+def test_widgets_of_a_page_have_separate_states(open_page, miniature):
     with open_page(miniature / "two.html") as page:
         sliders = page.locator("input[name=m2]")
         assert [slider.input_value() for slider in sliders.all()] == ["0.5", "0.3"]

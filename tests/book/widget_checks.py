@@ -204,11 +204,11 @@ def threshold(page: Page) -> None:
         inside = sure & (np.diff(np.clip(edges, *wrong)) > 1e-6)
         np.testing.assert_allclose(filled[inside], expected[inside], rtol=0, atol=1e-6)
         assert not filled[np.diff(np.clip(edges, *wrong)) == 0].any()
-    shown = readout(page, "threshold")
-    assert float(shown.pop("threshold").replace("\N{MINUS SIGN}", "-")) == pytest.approx(
+    readings = readout(page, "threshold")
+    assert float(readings.pop("threshold").replace("\N{MINUS SIGN}", "-")) == pytest.approx(
         now.threshold, abs=5e-4
     )
-    assert shown == {
+    assert readings == {
         key: written(100 * getattr(rates, key), 2, " %")
         for key in ("far", "frr", "tar", "accuracy")
     }
@@ -250,9 +250,9 @@ def face_lab(page: Page) -> None:
     )  # two decoders of one WebP round colours differently
     scores = unpacked(now.scores, *SHAPE)
     axis = ("yaw", "age", "light", "occlusion").index(now.follows)
-    beside = tuple(slice(None) if k == axis else i for k, i in enumerate(at))
+    curve = tuple(slice(None) if k == axis else i for k, i in enumerate(at))
     np.testing.assert_allclose(
-        drawn_curve(place.locator(".fl-curve"))[1], scores[beside], rtol=0, atol=1e-6
+        drawn_curve(place.locator(".fl-curve"))[1], scores[curve], rtol=0, atol=1e-6
     )
     score = now.score()
     assert readout(page, "face_lab") == {

@@ -83,7 +83,7 @@ def test_change_of_preprocessing_or_data_is_evaluated_again(data, tmp_path):
     net = backbones.create("small", size=8, width=4, embedding_dim=8).eval()
     rgb = standard(3, 8)
     settings = cached.Settings(replicates=0)
-    judged = partial(cached.judge, net, "lfw", tmp_path, settings)
+    judged = partial(cached.evaluate, net, "lfw", tmp_path, settings)
     first, _, _ = judged(prepare=rgb)
     assert judged(prepare=rgb)[2]
     second, _, done_before = judged(prepare=rgb | {"channels": "BGR"})

@@ -60,9 +60,9 @@ def test_run_to_release_to_checkpoint_and_back(trained, tmp_path):
     for path in (checkpoint, again):
         state = checkpoints.read(path)
         assert all(torch.equal(state[key], value) for key, value in net.state_dict().items())
-    shown = yaml.safe_load(run("weights", "show", release).stdout)
-    assert shown["name"] == "small"
-    assert shown["options"]["size"] == 8
+    printed = yaml.safe_load(run("weights", "show", release).stdout)
+    assert printed["name"] == "small"
+    assert printed["options"]["size"] == 8
 
 
 def test_checkpoint_to_release_recognises_the_network(tmp_path):
@@ -88,9 +88,7 @@ def test_checkpoint_to_release_recognises_the_network(tmp_path):
 
 
 def test_releases_of_other_libraries_checkpoints_record_their_preprocessing(tmp_path):
-    """As MagFace's and AdaFace's trainers write them, an eps and an order of channels that no
-    tensor shows.
-    """
+    """As the trainers of MagFace and AdaFace write them; no tensor has eps or channel order."""
     r18, ir_18 = backbones.create("r18"), backbones.create("ir_18")
     magface = {
         "state_dict": {f"features.module.{key}": value for key, value in r18.state_dict().items()}

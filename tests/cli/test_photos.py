@@ -61,7 +61,7 @@ def test_photos_are_reported_in_one_file_and_nothing_else_is_kept(place, tmp_pat
     assert text.count("<h3>person") == 4
 
 
-def test_what_is_kept_is_kept_where_it_was_asked_for(place, tmp_path):
+def test_faces_are_kept_only_in_the_requested_folder(place, tmp_path):
     done = command(
         "photos", place / "album", "--model", place / "net.safetensors", "--far", 0.1,
         "--report", tmp_path / "album.html", "--keep", tmp_path / "kept", "--sample", 6,
@@ -79,7 +79,7 @@ def test_what_is_kept_is_kept_where_it_was_asked_for(place, tmp_path):
     assert "is not empty; name a new folder" in again.output
 
 
-def test_an_evaluation_next_to_the_network_gives_the_threshold(evaluated, tmp_path):
+def test_evaluation_next_to_the_network_gives_the_threshold(evaluated, tmp_path):
     done = command(
         "photos", evaluated / "album", "--model", evaluated / "net.safetensors", "--by-likeness",
         "--far", 0.1, "--report", tmp_path / "a.html",
@@ -91,7 +91,7 @@ def test_an_evaluation_next_to_the_network_gives_the_threshold(evaluated, tmp_pa
     assert line.exit_code == 0, line.output
     assert re.fullmatch(
         r"0.png, 0.png: cosine 0\.\d{3}, .* the threshold 0\.\d{3} \[.*\] for a FAR of 0.1 on "
-        r".*noise.npz, where .* proves nothing about who is shown\n",
+        r".*noise.npz, where .* does not prove who is shown\n",
         line.output,
     )
 
@@ -104,14 +104,14 @@ def test_without_an_evaluation_two_photos_have_a_score_and_no_verdict(place, tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
-        ("nobody.png", "no face was found in it, however it was turned"),
+        ("nobody.png", "no face was found in it in any orientation"),
         ("text.jpg", "cannot be decoded"),
         ("none.jpg", "there is no file"),
     ],
 )
-def test_a_photo_that_cannot_be_compared_is_named(place, tmp_path, name, said):
+def test_a_photo_that_cannot_be_compared_is_named(place, tmp_path, name, message):
     Image.new("RGB", (80, 80)).save(tmp_path / "nobody.png")
     (tmp_path / "text.jpg").write_text("hello")
     done = command(
@@ -120,17 +120,17 @@ def test_a_photo_that_cannot_be_compared_is_named(place, tmp_path, name, said):
     )  # fmt: skip
     assert done.exit_code == 1
     assert name in done.output
-    assert said in done.output
+    assert message in done.output
 
 
-def test_a_checkpoint_that_does_not_say_its_input_is_asked_for_it(place, tmp_path):
+def test_checkpoint_without_its_input_is_refused_and_the_option_named(place, tmp_path):
     (tmp_path / "backbone.pth").write_bytes(b"x")
     done = command("photos", place / "album", "--model", tmp_path / "backbone.pth")
     assert done.exit_code == 1
-    assert "does not say which input its network was trained on" in done.output
+    assert "does not record the input its network was trained on" in done.output
     assert "cdmllab weights convert" in done.output
     gone = command("photos", place / "album", "--model", tmp_path / "none.onnx")
-    assert "there is neither a run nor a file" in gone.output
+    assert "is neither a run nor a file" in gone.output
 
 
 def test_several_evaluations_are_not_chosen_from(evaluated, tmp_path):
@@ -150,7 +150,7 @@ def test_several_evaluations_are_not_chosen_from(evaluated, tmp_path):
 def test_a_protocol_of_photos_is_aligned_and_can_be_evaluated(place, tmp_path):
     out = tmp_path / "out"
     refused = command("protocol", place / "album", out, "--folds", 2)
-    assert "a protocol holds aligned faces" in refused.output
+    assert "a protocol needs aligned faces" in refused.output
     assert not out.exists()
     done = command(
         "protocol", place / "album", out, "--folds", 2, "--align", "--size", 32,
@@ -159,7 +159,7 @@ def test_a_protocol_of_photos_is_aligned_and_can_be_evaluated(place, tmp_path):
     assert done.exit_code == 0, done.output
     assert "12 genuine and 12 impostor pairs of" in done.output
     assert "not used: person 1/broken.jpg" in done.output
-    assert "cuts it into 10 folds" in done.output
+    assert "split it into 10 folds" in done.output
     assert command("inspect", out / "protocol.npz").exit_code == 0
     judged = command(
         "evaluate", place / "net.safetensors", "--protocol", out / "protocol.npz",
@@ -172,8 +172,8 @@ def test_a_protocol_of_photos_is_aligned_and_can_be_evaluated(place, tmp_path):
 def test_too_few_people_for_ten_folds_is_one_sentence(place, tmp_path):
     done = command("protocol", place / "album", tmp_path / "out", "--align")
     assert done.exit_code == 1
-    assert "do not fill 10 folds that share nobody" in done.output
-    assert "2 folds could be filled" in done.output
+    assert "do not fill 10 folds that share no people" in done.output
+    assert "2 folds are possible" in done.output
 
 
 def test_results_are_not_written_among_the_photos(place):
@@ -182,7 +182,7 @@ def test_results_are_not_written_among_the_photos(place):
         ("photos", place / "album", "--model", place / "net.safetensors",
          "--keep", place / "album/kept"),
     ):  # fmt: skip
-        assert "lies among the photos" in command(*args).output
+        assert "is inside the folder of photos" in command(*args).output
 
 
 def test_evaluations_of_a_network_are_recognised_by_its_weights(evaluated, tmp_path):

@@ -181,7 +181,7 @@ def test_evaluation_gives_a_network_its_crop(data, tmp_path):
     torch.manual_seed(0)
     net = backbones.create("small", size=16, width=4, embedding_dim=8).eval()
     usual = preprocessing.standard(3, 16)
-    judged = partial(cached.judge, net, "lfw/view2", tmp_path, cached.Settings(replicates=0))
+    judged = partial(cached.evaluate, net, "lfw/view2", tmp_path, cached.Settings(replicates=0))
     whole, protocol, _ = judged(prepare=usual)
     part, cut, before = judged(prepare=usual | {"crop": list(SQUARE)})
     assert not before

@@ -31,7 +31,9 @@ def test_known_network_has_its_published_accuracy(tmp_path):
     """
     net, release = weights.load_release(paths.find(RELEASE))
     settings = cached.Settings(replicates=0, batch_size=64)
-    done, _, _ = cached.judge(net, "lfw/view2", tmp_path, settings, prepare=release.preprocessing)
+    done, _, _ = cached.evaluate(
+        net, "lfw/view2", tmp_path, settings, prepare=release.preprocessing
+    )
     m = done.measures
     tar = {at.far: at.value for at in m.tar_at_far}
     assert m.flip

@@ -20,7 +20,7 @@ class Flat(nn.Module):
 
 
 def people(count=20, each=6, seed=0, noise=0.8):
-    """Images (n, 1, 4, 4) of `count` people, with how noisy each one is, and who is on it."""
+    """Images (n, 1, 4, 4) of `count` people, their noise, and their identities."""
     rng = np.random.default_rng(seed)
     identity = np.repeat(np.arange(count), each)
     strength = rng.uniform(0, 2 * noise, len(identity))
@@ -43,7 +43,7 @@ def protocol(**changes):
 
 
 def templates(**changes):
-    """Two templates a person, of two media each; every template against every other."""
+    """Two templates per person, of two media each; every template against every other."""
     images, identity, _ = people()
     number = identity * 2 + np.tile([0, 0, 0, 1, 1, 1], 20)
     media = np.tile([0, 0, 1, 0, 1, 1], 20)

@@ -7,7 +7,7 @@ from cdmllab import evaluate
 
 
 class Stored:
-    """uint8 images, which counts how many are read at a time."""
+    """uint8 images that record how many are read at a time."""
 
     def __init__(self, n=10):
         self.pixels = np.random.default_rng(0).integers(0, 256, (n, 4, 5, 3), dtype=np.uint8)

@@ -153,9 +153,9 @@ def test_wrong_pairs_agree_with_the_accuracy_of_each_fold():
     folds = verification.fold_accuracy(got.scores, got.same, got.fold)
     for k in range(5):
         assert np.isclose((~got.wrong[got.fold == k]).mean(), folds.per_fold[k])
-    whole = Evaluation("x", got.scores, got.same, np.zeros(200, int), got.measures)
+    pooled = Evaluation("x", got.scores, got.same, np.zeros(200, int), got.measures)
     best = verification.best_threshold(got.scores, got.same)
-    assert (~whole.wrong).mean() == verification.accuracy(got.scores, got.same, best)
+    assert (~pooled.wrong).mean() == verification.accuracy(got.scores, got.same, best)
 
 
 def test_error_rates_by_nuisance_count_every_pair():

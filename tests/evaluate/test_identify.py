@@ -11,7 +11,7 @@ def people(spread, seed=0, identities=40, images=4):
     return centre[identity] + spread * rng.standard_normal((len(identity), 16)), identity
 
 
-def test_everybody_is_identified_from_similar_images():
+def test_everyone_is_identified_from_similar_images():
     result = identify(*people(1e-3))
     assert (result.gallery, result.probes_with_mate, result.probes_without) == (20, 60, 80)
     assert [at.value for at in result.rank] == [1.0, 1.0, 1.0]

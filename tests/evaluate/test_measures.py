@@ -114,7 +114,7 @@ def test_evaluation_writes_the_keys_of_the_record_in_their_order(tmp_path, monke
     p = protocol(copy={"sha256": "cc"})
     monkeypatch.setattr(protocols, "load", lambda *args: p)
     settings = cached.Settings(replicates=20)
-    done, _, _ = cached.judge(Flat(), "people", tmp_path, settings)
+    done, _, _ = cached.evaluate(Flat(), "people", tmp_path, settings)
     other = evaluate.evaluate(done_embeddings(p), protocol(name="other"), replicates=0)
     written = json.loads(cached.decide(done, other, 0.05).write(tmp_path).read_text())
     assert list(written) == list(RECORD)

@@ -24,9 +24,7 @@ SIZE, PLANTED = 64, 40
 
 
 def altered(image, k):
-    """What a copy goes through: another JPEG quality, size, brightness, a mirror, a crop of a pixel
-    or two.
-    """
+    """Alter a copy: JPEG quality, size, brightness, a mirror, a crop of a pixel or two."""
     pixels = Image.fromarray(image)
     if k % 5 == 1:
         pixels = pixels.resize((48, 48)).resize((SIZE, SIZE))
@@ -78,7 +76,7 @@ def test_planted_duplicates_are_found_by_the_hash_alone(world, planted):
 
 
 class Thumbnail(torch.nn.Module):
-    """Embeddings of coarse pixels, centred: alike images get alike ones."""
+    """Embeddings of coarse, centred pixels: similar images get similar ones."""
 
     size = SIZE
 

@@ -31,18 +31,18 @@ def test_verify_of_perfect_embeddings_is_perfect():
 
 def test_glance_has_accuracy_if_there_are_folds():
     embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
-    whole = small_protocols.protocol()
-    judged = evaluate.verify(embeddings, whole.pairs)
-    assert glance(embeddings, whole) == {"accuracy": judged.accuracy.mean, "auc": judged.auc}
-    one_fold = replace(whole, pairs=whole.pairs._replace(fold=np.zeros_like(whole.pairs.fold)))
+    small = small_protocols.protocol()
+    judged = evaluate.verify(embeddings, small.pairs)
+    assert glance(embeddings, small) == {"accuracy": judged.accuracy.mean, "auc": judged.auc}
+    one_fold = replace(small, pairs=small.pairs._replace(fold=np.zeros_like(small.pairs.fold)))
     assert glance(embeddings, one_fold) == {"auc": judged.auc}
 
 
 def test_glance_pools_templates_like_evaluate():
     embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
     groups = small_protocols.templates()
-    whole = evaluate.evaluate(embeddings, groups, replicates=0)
-    assert glance(embeddings, groups)["auc"] == pytest.approx(whole.measures.auc.value)
+    evaluation = evaluate.evaluate(embeddings, groups, replicates=0)
+    assert glance(embeddings, groups)["auc"] == pytest.approx(evaluation.measures.auc.value)
 
 
 @pytest.mark.parametrize(

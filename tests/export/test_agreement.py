@@ -15,7 +15,7 @@ NOISE = RNG.normal(size=(5, 8)).astype(np.float32)
 LIMITS = {"cosine_min": 0.9999, "cosine_mean": 0.9999, "drop_points": 0.5}
 
 
-def test_the_same_embeddings_agree_wholly_whatever_their_length():
+def test_equal_directions_agree_exactly_whatever_their_length():
     same = compare((FACES, NOISE), (FACES * 2, NOISE * 2), PAIRS)
     assert same.faces_cosine_min == pytest.approx(1.0)
     assert same.noise_cosine_min == pytest.approx(1.0)
@@ -27,30 +27,32 @@ def test_the_same_embeddings_agree_wholly_whatever_their_length():
 def test_one_wrong_image_is_found():
     spoilt = FACES.copy()
     spoilt[17] = -spoilt[17]
-    found = compare((FACES, NOISE), (spoilt, NOISE), PAIRS)
-    assert found.faces_cosine_min == pytest.approx(-1.0)
-    assert found.faces_cosine_mean == pytest.approx(1 - 2 / 48)
+    agreement = compare((FACES, NOISE), (spoilt, NOISE), PAIRS)
+    assert agreement.faces_cosine_min == pytest.approx(-1.0)
+    assert agreement.faces_cosine_mean == pytest.approx(1 - 2 / 48)
     with pytest.raises(CdmlLabError, match=r"smallest cosine -1\.00000 is below 0\.9999"):
-        found.require(**LIMITS)
+        agreement.require(**LIMITS)
 
 
 def test_wrong_noise_is_found():
-    found = compare((FACES, NOISE), (FACES, NOISE[::-1]), PAIRS)
+    agreement = compare((FACES, NOISE), (FACES, NOISE[::-1]), PAIRS)
     with pytest.raises(CdmlLabError, match="smallest cosine"):
-        found.require(**LIMITS)
+        agreement.require(**LIMITS)
 
 
-def test_lost_accuracy_is_told_in_points():
+def test_lost_accuracy_is_reported_in_points():
     blurred = FACES + 0.8 * RNG.normal(size=FACES.shape).astype(np.float32)
-    found = compare((FACES, NOISE), (blurred, NOISE), PAIRS)
-    assert found.drop_points == pytest.approx(100 * (found.accuracy_before - found.accuracy_after))
-    assert found.drop_points > 1
+    agreement = compare((FACES, NOISE), (blurred, NOISE), PAIRS)
+    assert agreement.drop_points == pytest.approx(
+        100 * (agreement.accuracy_before - agreement.accuracy_after)
+    )
+    assert agreement.drop_points > 1
     with pytest.raises(CdmlLabError, match=r"loses .* points of verification accuracy"):
-        found.require(cosine_min=-1, cosine_mean=-1, drop_points=0.5)
+        agreement.require(cosine_min=-1, cosine_mean=-1, drop_points=0.5)
 
 
 @pytest.mark.parametrize(
-    ("after", "said"),
+    ("after", "message"),
     [
         ((FACES[:, :4], NOISE), r"shape \(48, 4\), PyTorch \(48, 8\)"),
         (
@@ -59,12 +61,12 @@ def test_lost_accuracy_is_told_in_points():
         ),
     ],
 )
-def test_embeddings_of_another_kind_are_refused(after, said):
-    with pytest.raises(CdmlLabError, match=said):
+def test_embeddings_of_another_kind_are_refused(after, message):
+    with pytest.raises(CdmlLabError, match=message):
         compare((FACES, NOISE), after, PAIRS)
 
 
-def test_protocol_is_of_lfws_shape_and_the_same_from_the_same_seed():
+def test_protocol_has_the_shape_of_lfw_and_follows_its_seed():
     one, again, other = (
         images.protocol(4, 32),
         images.protocol(4, 32),
@@ -79,7 +81,7 @@ def test_protocol_is_of_lfws_shape_and_the_same_from_the_same_seed():
     assert np.array_equal(person[one.pairs.first] == person[one.pairs.second], one.pairs.same)
 
 
-def test_the_protocol_judges_people_who_are_in_nothing_else(monkeypatch):
+def test_people_of_the_protocol_are_in_no_other_data(monkeypatch):
     """Not those of worlds to train on, of lab/* and lab-validation/*, nor of the calibration."""
     rendered = []
     monkeypatch.setattr(images, "_render", lambda who, *rest: rendered.append(set(who.tolist())))
@@ -95,7 +97,7 @@ def test_the_protocol_judges_people_who_are_in_nothing_else(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [8, 32, 250])
-def test_calibration_images_have_the_size_asked_for(size):
+def test_calibration_images_have_the_requested_size(size):
     drawn = images.calibration(2, size)
     assert drawn.shape == (2, 3, size, size)
     assert drawn.float().std() > 10

@@ -14,7 +14,7 @@ def test_folder_without_a_card_is_not_uploaded(tmp_path):
         card.push(tmp_path, "me/faces")
 
 
-def test_push_says_in_a_sentence_what_the_hub_refuses(tmp_path, monkeypatch):
+def test_refusal_of_the_hub_is_reported_in_one_sentence(tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
     (tmp_path / card.CARD).write_text("---\nlicense: other\n---\n# A network\n")
     (tmp_path / card.MODEL).write_bytes(b"weights")

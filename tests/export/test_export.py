@@ -21,17 +21,17 @@ from cdmllab.export import int8, onnx_file  # noqa: E402  they need onnx
 
 @pytest.fixture(scope="module")
 def exported(release, tmp_path_factory):
-    """The plain ONNX export, with what it told."""
-    told = []
+    """The plain ONNX export and its log messages."""
+    messages = []
     folder = tmp_path_factory.mktemp("onnx")
     done = convert.export(
-        release, "onnx", output=folder / "new/small.onnx", identities=40, tell=told.append
+        release, "onnx", output=folder / "new/small.onnx", identities=40, report=messages.append
     )
-    return done, told
+    return done, messages
 
 
-def test_onnx_file_agrees_and_says_so(exported):
-    done, told = exported
+def test_onnx_file_agrees_and_reports_it(exported):
+    done, messages = exported
     (agreement,) = done.agreement.values()
     assert agreement.faces_cosine_min > 0.99999
     assert agreement.noise_cosine_min > 0.99999
@@ -40,7 +40,7 @@ def test_onnx_file_agrees_and_says_so(exported):
     assert (
         agreement.accuracy_before > 0.7
     )  # the net has learnt something, so that a loss would show
-    assert told == ["drawing face-lab images", "writing ONNX, opset 18"]
+    assert messages == ["drawing face-lab images", "writing ONNX, opset 18"]
     model, report = done.files
     assert sorted(file.name for file in model.parent.iterdir()) == ["small.onnx", "small.onnx.json"]
     record = json.loads(report.read_text())
@@ -50,9 +50,9 @@ def test_onnx_file_agrees_and_says_so(exported):
 
 
 def test_onnx_file_takes_a_batch_of_any_size(exported, release):
-    net, said = weights.load_release(release)
+    net, released = weights.load_release(release)
     embed = onnx_file.runtime(exported[0].files[0])
-    x = preprocessing.apply(images.calibration(7, 32), said.preprocessing)
+    x = preprocessing.apply(images.calibration(7, 32), released.preprocessing)
     with torch.no_grad():
         want = net(x).numpy()
     for count in (1, 2, 7):
@@ -60,9 +60,7 @@ def test_onnx_file_takes_a_batch_of_any_size(exported, release):
 
 
 def test_onnx_file_can_stand_in_for_insightfaces(exported):
-    """Their loader: size from the input's shape, one output, and (x - 127.5) / 127.5 unless Sub and
-    Mul begin it.
-    """
+    """insightface's loader: size from the input, one output, scaling unless built in."""
     model = onnx.load(exported[0].files[0])
     (given,), (out,) = model.graph.input, model.graph.output
     assert (given.name, out.name) == (onnx_file.INPUT, onnx_file.OUTPUT)
@@ -76,12 +74,12 @@ def test_onnx_file_can_stand_in_for_insightfaces(exported):
     }
 
 
-def test_onnx_file_tells_its_origin_and_no_path(exported, pytestconfig):
+def test_onnx_file_names_its_origin_and_no_path(exported, pytestconfig):
     path = exported[0].files[0]
-    said = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
-    assert said["cdmllab.backbone"] == "small"
-    assert said["cdmllab.git_commit"] == "0123abc"
-    assert json.loads(said["cdmllab.input"])["size"] == 32
+    metadata = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+    assert metadata["cdmllab.backbone"] == "small"
+    assert metadata["cdmllab.git_commit"] == "0123abc"
+    assert json.loads(metadata["cdmllab.input"])["size"] == 32
     content = path.read_bytes()
     assert b"site-packages" not in content
     assert str(pytestconfig.rootpath).encode() not in content
@@ -96,18 +94,18 @@ def test_onnx_file_tells_its_origin_and_no_path(exported, pytestconfig):
     ],
     ids=["BGR", "no mean", "all"],
 )
-def test_other_preprocessing_is_made_up_for_inside_the_file(tmp_path, used):
+def test_other_preprocessing_is_compensated_inside_the_file(tmp_path, used):
     torch.manual_seed(0)
     net = backbones.create("small", size=16, width=4, embedding_dim=8)
     net(torch.randn(64, 3, 16, 16))
     used = preprocessing.check(used)
     given = source.ExportSource(net.eval(), "small", {}, used, {}, "")
     onnx_file.write(given, tmp_path / "a.onnx")
-    shown = images.noise(5, 16)
+    pixels = images.noise(5, 16)
     with torch.no_grad():
-        want = net(preprocessing.apply(shown, used)).numpy()
+        want = net(preprocessing.apply(pixels, used)).numpy()
     got = onnx_file.runtime(tmp_path / "a.onnx")(
-        preprocessing.apply(shown, preprocessing.standard(3, 16)).numpy()
+        preprocessing.apply(pixels, preprocessing.standard(3, 16)).numpy()
     )
     np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
 
@@ -162,7 +160,7 @@ def test_openvino_agrees_in_float32_and_nearly_in_bfloat16(release, tmp_path):
 
 
 def test_a_file_that_does_not_agree_is_not_kept(release, tmp_path, monkeypatch):
-    """As if the exporter wrote another network."""
+    """Simulate an exporter that writes another network."""
     net, _ = weights.load_release(release)
     with torch.no_grad():
         net.fc.weight.copy_(net.fc.weight.flip(0))
@@ -183,9 +181,9 @@ def test_a_file_that_does_not_agree_is_not_kept(release, tmp_path, monkeypatch):
 
 
 def test_a_quantised_file_that_loses_too_much_is_not_kept(release, tmp_path, monkeypatch):
-    """Calibrated on images of almost no contrast, it cuts off everything else."""
+    """Calibrated on images of almost no contrast, quantisation clips everything else."""
     honest = int8.write
-    monkeypatch.setattr(int8, "write", lambda full, path, shown: honest(full, path, 0.02 * shown))
+    monkeypatch.setattr(int8, "write", lambda full, path, pixels: honest(full, path, 0.02 * pixels))
     with pytest.raises(
         CdmlLabError, match=r"does not agree with PyTorch|points of verification accuracy"
     ):
@@ -194,23 +192,23 @@ def test_a_quantised_file_that_loses_too_much_is_not_kept(release, tmp_path, mon
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ({"to": "openvino", "int8": True}, "int8 needs ONNX"),
         ({"to": "onnx", "output": "a.xml"}, r"a\.xml: a file for onnx must end in \.onnx"),
         ({"to": "onnx", "output": "a.onnx", "identities": 3}, "needs at least 4 identities, got 3"),
     ],
 )
-def test_wrong_wishes_are_refused(release, tmp_path, monkeypatch, options, said):
+def test_invalid_options_are_refused(release, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     if "output" in options:
         options = options | {"output": tmp_path / options["output"]}
-    with pytest.raises(CdmlLabError, match=said):
+    with pytest.raises(CdmlLabError, match=message):
         convert.export(release, **options)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_package_is_named_with_what_brings_it(release, monkeypatch):
+def test_missing_package_is_named_with_its_extra(release, monkeypatch):
     monkeypatch.setattr(
         errors, "find_spec", lambda name: None if name == "onnxscript" else object()
     )

@@ -56,7 +56,7 @@ def write(
     return path
 
 
-def shown(count, side=SIDE):
+def random_images(count, side=SIDE):
     return torch.randint(
         256, (count, 3, side, side), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )
@@ -71,7 +71,7 @@ def fed(network, images, batch_size=512):
 @pytest.mark.parametrize("names", [TORCH, MXNET, ("Sub_0", "Mul_1", "Flatten_2", "MatMul_3")])
 def test_insightfaces_files_are_fed_by_their_rule(tmp_path, names):
     """Whether the file normalises itself or not, the matrix must get (x - 127.5) / 127.5, RGB."""
-    images = shown(7)
+    images = random_images(7)
     network = OnnxNetwork(write(tmp_path / "w600k.onnx", names))
     want = ((images.double() - 127.5) / 127.5).flatten(1).numpy() @ MATRIX
     np.testing.assert_allclose(fed(network, images), want, rtol=0, atol=1e-4)
@@ -93,7 +93,7 @@ def test_one_of_the_two_nodes_is_not_enough_and_neither_are_late_ones(tmp_path):
 @pytest.mark.parametrize("batch", [None, "N", 1, 3, 7])
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_files_for_a_batch_of_one_size_take_any(tmp_path, batch, count):
-    images = shown(count)
+    images = random_images(count)
     network = OnnxNetwork(write(tmp_path / "a.onnx", batch=batch))
     want = ((images.double() - 127.5) / 127.5).flatten(1).numpy() @ MATRIX
     for batch_size in (2, 512):
@@ -103,7 +103,7 @@ def test_files_for_a_batch_of_one_size_take_any(tmp_path, batch, count):
 
 
 def test_half_precision_files_are_fed_in_half_precision(tmp_path):
-    images = shown(3)
+    images = random_images(3)
     got = fed(OnnxNetwork(write(tmp_path / "a.onnx", kind=onnx.TensorProto.FLOAT16)), images)
     want = ((images.double() - 127.5) / 127.5).flatten(1).numpy() @ MATRIX
     assert got.dtype == np.float32
@@ -130,14 +130,14 @@ def test_weights_kept_next_to_the_file_are_part_of_the_digest(tmp_path):
             size_threshold=0,
         )
         network = OnnxNetwork(tmp_path / "a.onnx")
-        want = scale * ((shown(3).double() - 127.5) / 127.5).flatten(1).numpy() @ MATRIX
-        np.testing.assert_allclose(fed(network, shown(3)), want, rtol=0, atol=2e-4)
+        want = scale * ((random_images(3).double() - 127.5) / 127.5).flatten(1).numpy() @ MATRIX
+        np.testing.assert_allclose(fed(network, random_images(3)), want, rtol=0, atol=2e-4)
         digests.add(digest(network))
         (tmp_path / "a.data").unlink()
     assert len(digests) == 2
 
 
-def test_our_exports_say_how_they_are_fed(tmp_path):
+def test_exports_record_their_preprocessing(tmp_path):
     pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     net = backbones.create("small", size=16, width=4, embedding_dim=8)
@@ -153,15 +153,15 @@ def test_our_exports_say_how_they_are_fed(tmp_path):
     onnx_file.write(source.ExportSource(net.eval(), "small", {}, used, {}, ""), tmp_path / "a.onnx")
     network = OnnxNetwork(tmp_path / "a.onnx")
     assert network.preprocessing == {**preprocessing.standard(3, 16), "crop": used["crop"]}
-    images = shown(5, 16)
+    images = random_images(5, 16)
     with torch.no_grad():
         want = net(preprocessing.apply(images, used)).numpy()
     np.testing.assert_allclose(fed(network, images), want, rtol=1e-3, atol=1e-4)
 
 
-def test_command_judges_an_onnx_file_once(tmp_path):
+def test_command_evaluates_an_onnx_file_once(tmp_path):
     """Pairs of an image with itself and with its negative: accuracy and cosines are known."""
-    images = shown(24)
+    images = random_images(24)
     pixels = torch.cat([images, 255 - images]).permute(0, 2, 3, 1).numpy()
     first, second = np.tile(np.arange(24), 2), np.concatenate([np.arange(24), np.arange(24, 48)])
     fold = np.tile(np.arange(24) % 4, 2)
@@ -187,8 +187,8 @@ def test_command_judges_an_onnx_file_once(tmp_path):
     assert done.exit_code == 0, done.output
     assert "accuracy   100.00 %" in done.output
     (record,) = (tmp_path / "w600k_r50-onnx/eval").glob("own-*.json")
-    told = json.loads(record.read_text())
-    assert told["made_with"]["preprocessing"] == {**preprocessing.INSIGHTFACE, "size": SIDE}
+    evaluation = json.loads(record.read_text())
+    assert evaluation["made_with"]["preprocessing"] == {**preprocessing.INSIGHTFACE, "size": SIDE}
     with np.load(record.with_suffix(".npz")) as arrays:
         np.testing.assert_allclose(
             arrays["scores"], np.where(first == second, 1.0, -1.0), atol=1e-6
@@ -203,7 +203,7 @@ OWN = json.dumps({"channels": "RGB", "mean": 0.5, "std": 0.5, "size": 32})
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         (
             {"outputs": ["683", "flat"]},
@@ -225,16 +225,16 @@ OWN = json.dumps({"channels": "RGB", "mean": 0.5, "std": 0.5, "size": 32})
         ({"props": {"cdmllab.input": '["channels"]'}}, "its metadata key cdmllab.input is invalid"),
     ],
 )
-def test_other_files_are_refused_in_a_sentence(tmp_path, changes, said):
-    with pytest.raises(CdmlLabError, match=said) as told:
+def test_other_files_are_refused_in_one_sentence(tmp_path, changes, message):
+    with pytest.raises(CdmlLabError, match=message) as error:
         OnnxNetwork(write(tmp_path / "a.onnx", **changes))
-    assert str(tmp_path / "a.onnx") in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(tmp_path / "a.onnx") in str(error.value)
+    assert "\n" not in str(error.value)
 
 
-def test_what_is_no_onnx_file_is_told(tmp_path):
-    whole = write(tmp_path / "a.onnx").read_bytes()
-    for content in (b"", b"<html>", whole[: len(whole) // 2]):
+def test_invalid_onnx_file_is_reported(tmp_path):
+    valid = write(tmp_path / "a.onnx").read_bytes()
+    for content in (b"", b"<html>", valid[: len(valid) // 2]):
         (tmp_path / "b.onnx").write_bytes(content)
         with pytest.raises(
             CdmlLabError, match=r"b\.onnx is not readable as ONNX|b\.onnx has 0 inputs"
@@ -244,7 +244,7 @@ def test_what_is_no_onnx_file_is_told(tmp_path):
         OnnxNetwork(tmp_path / "c.onnx")
 
 
-def test_a_network_that_does_not_embed_each_image_is_told(tmp_path):
+def test_network_that_does_not_embed_each_image_is_reported(tmp_path):
     write(tmp_path / "a.onnx")
     model = onnx.load(tmp_path / "a.onnx")
     model.graph.node[-1].output[0] = "each"
@@ -255,11 +255,11 @@ def test_a_network_that_does_not_embed_each_image_is_told(tmp_path):
     with pytest.raises(
         ValueError, match="its output for 3 images has shape 1 x 5, not one embedding per image"
     ):
-        fed(OnnxNetwork(tmp_path / "a.onnx"), shown(3))
+        fed(OnnxNetwork(tmp_path / "a.onnx"), random_images(3))
 
 
-def test_what_onnx_runtime_says_while_it_runs_is_told_with_the_file(tmp_path):
-    """A file that says it takes any batch and was traced with one image."""
+def test_error_of_onnx_runtime_is_reported_with_the_file(tmp_path):
+    """A file that declares any batch size and was traced with one image."""
     model = onnx.load(write(tmp_path / "a.onnx"))
     model.graph.initializer.append(
         onnx.numpy_helper.from_array(np.array([1, len(MATRIX)]), "traced")
@@ -268,7 +268,7 @@ def test_what_onnx_runtime_says_while_it_runs_is_told_with_the_file(tmp_path):
         onnx.helper.make_node("Reshape", ["input.1", "traced"], ["flat"], name="Reshape_0")
     )
     onnx.save(model, tmp_path / "a.onnx")
-    pixels = shown(4).permute(0, 2, 3, 1).numpy()
+    pixels = random_images(4).permute(0, 2, 3, 1).numpy()
     np.savez(tmp_path / "own.npz", images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     arguments = [
         "evaluate",

@@ -1,4 +1,4 @@
-"""A disk of its own: small enough to fill, and to be made read-only even for root."""
+"""A small file system that can be filled, and made read-only even for root."""
 
 import subprocess
 from collections.abc import Callable, Iterator
@@ -26,11 +26,11 @@ class Disk:
             )
 
     def resize(self, kib: int) -> None:
-        """Make the disk so many KiB large."""
+        """Set the disk's size in KiB."""
         assert self._mount("-o", f"remount,size={kib}k", str(self.folder)).returncode == 0
 
     def spare(self, kib: int) -> None:
-        """Leave so many KiB free."""
+        """Leave this many KiB free."""
         used = int(
             subprocess.run(
                 ["du", "-sk", self.folder], capture_output=True, check=True
@@ -64,7 +64,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 @pytest.fixture
 def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
-    """Run a command, in the folder of the test, that has to end with a given code."""
+    """Run a command in the test's folder and check its exit code."""
     monkeypatch.chdir(tmp_path)
 
     def run(code: int, *arguments: object) -> Result:
@@ -77,8 +77,8 @@ def invoke(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Invoke:
 
 
 @pytest.fixture
-def told(invoke: Invoke) -> Callable[..., str]:
-    """Run a command that has to fail; the one sentence it says."""
+def error_message(invoke: Invoke) -> Callable[..., str]:
+    """Run a command that must fail; return its error message."""
 
     def run(*arguments: object) -> str:
         *_, last = invoke(1, *arguments).stderr.strip().splitlines()
@@ -89,6 +89,6 @@ def told(invoke: Invoke) -> Callable[..., str]:
 
 
 @pytest.fixture
-def well(invoke: Invoke) -> Callable[..., str]:
-    """Run a command that has to succeed; what it says."""
+def succeed(invoke: Invoke) -> Callable[..., str]:
+    """Run a command that must succeed; return its output."""
     return lambda *arguments: invoke(0, *arguments).output

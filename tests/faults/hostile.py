@@ -27,20 +27,18 @@ def evil(marker: Path) -> bytes:
 
 
 def checksums(folder: Path, *, old: bool) -> None:
-    """Make ``files.json`` agree with the files as they are now, in the old layout or in today's."""
+    """Update ``files.json`` to match the current files, in the old or the current layout."""
     sums = {}
     for file in sorted(folder.iterdir()):
         if file.name != checkpoint.CHECKSUMS:
             crc = zlib.crc32(file.read_bytes())
             sums[file.name] = crc if old else {"bytes": file.stat().st_size, "crc32": crc}
-    told = sums if old else {"format": checkpoint.FORMAT, "files": sums}
-    (folder / checkpoint.CHECKSUMS).write_text(json.dumps(told))
+    record = sums if old else {"format": checkpoint.FORMAT, "files": sums}
+    (folder / checkpoint.CHECKSUMS).write_text(json.dumps(record))
 
 
 def old_format(folder: Path, content: bytes) -> None:
-    """As torch.distributed.checkpoint lays a checkpoint out: ``.metadata`` is a pickle, and so are
-    plain values.
-    """
+    """The layout of torch.distributed.checkpoint: ``.metadata`` and plain values are pickles."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in (".metadata", "__0_0.distcp"):
@@ -49,22 +47,20 @@ def old_format(folder: Path, content: bytes) -> None:
 
 
 def every_file(folder: Path, content: bytes) -> None:
-    """Today's layout, and a pickle in place of each file."""
+    """The current layout, with a pickle in place of each file."""
     for file in folder.iterdir():
         file.write_bytes(content)
     checksums(folder, old=False)
 
 
-def beside(folder: Path, content: bytes) -> None:
-    """Today's layout, whole, and a ``.metadata`` next to it."""
+def add_file(folder: Path, content: bytes) -> None:
+    """The current layout, intact, and a ``.metadata`` next to it."""
     (folder / ".metadata").write_bytes(content)
     checksums(folder, old=False)
 
 
 def stopped(folder: Path) -> None:
-    """Make a finished run one that stopped: its record says so, and what it had learnt is a
-    checkpoint.
-    """
+    """Turn a finished run into a stopped one, with its weights as a checkpoint."""
     run = runs.Run.open(folder)
     run._write({**run.record, "status": "running"})
     shutil.move(folder / "head", folder / "checkpoints/step-00000005")

@@ -1,12 +1,11 @@
-"""`kill -9` at random moments of training, packing and building the book: is the end the same as
-without?
+"""`kill -9` at random moments of training, packing and building the book.
 
     python -m tests.faults.kills [--kills 50] [--seed 0]
 
-Each job is done once undisturbed. Then it is begun in a forked process again and again, and each
-process is killed at a random moment, until it has been killed as often as wanted; a job that gets
-to its end in between is checked and begun anew. In the end every result must equal the undisturbed
-one to the bit. The report goes to ``results/faults/kills.json``.
+Each job is done once undisturbed. Then it is started in a forked process again and again, and each
+process is killed at a random moment, until there were enough kills; a job that finishes in between
+is checked and started afresh. In the end every result must equal the undisturbed one to the bit.
+The report goes to ``results/faults/kills.json``.
 """
 
 import argparse
@@ -58,15 +57,15 @@ TIMELESS = ("step", "loss", "lr", "accuracy", "margin_rad")
 
 
 def digest(files: Iterable[Path]) -> str:
-    """One fingerprint of the bytes of files."""
-    found = hashlib.sha256()
+    """A digest of the bytes of files."""
+    sha256 = hashlib.sha256()
     for file in sorted(files):
-        found.update(file.name.encode() + b"\0" + file.read_bytes())
-    return found.hexdigest()
+        sha256.update(file.name.encode() + b"\0" + file.read_bytes())
+    return sha256.hexdigest()
 
 
 class Training:
-    """A network for digits, with a margin that has a memory."""
+    """A network for digits, with a loss that keeps running statistics."""
 
     name = "training"
 
@@ -75,15 +74,15 @@ class Training:
         folder.mkdir()
 
     def work(self) -> None:
-        """Go on with the run that is there, or begin one."""
+        """Continue the existing run, or start one."""
         runs = list(Run.list(self.folder))
         if runs:
-            resume(runs[0].folder, tell=lambda _: None)
+            resume(runs[0].folder, report=lambda _: None)
         else:
-            train(Config.parse(RECIPE), within=self.folder, tell=lambda _: None)
+            train(Config.parse(RECIPE), within=self.folder, report=lambda _: None)
 
     def inspect(self) -> None:
-        """Every checkpoint that counts as one is whole."""
+        """Check that every listed checkpoint is intact."""
         for run in Run.list(self.folder):
             for kept in checkpoint.steps(run.folder):
                 problem = checkpoint.damage(kept)
@@ -91,7 +90,7 @@ class Training:
                     raise AssertionError(f"{kept}: {problem}")
 
     def result(self) -> str:
-        """Weights and the numbers of every step."""
+        """Weights, and the metrics of every step."""
         (run,) = (r for r in Run.list(self.folder) if r.status == "finished")
         columns = run.metrics()
         numbers = np.stack([columns[key] for key in TIMELESS])
@@ -116,11 +115,11 @@ class Packing:
             os.utime(file, (0, 0))
 
     def work(self) -> None:
-        """Pack, or go on packing."""
+        """Pack, or continue packing."""
         packing.pack(self.source, self.target, packing.Settings(size=112))
 
     def inspect(self) -> None:
-        """There is a whole pack or none."""
+        """Check that the pack is complete or absent."""
         if self.target.exists() and not (self.target / "train.idx").is_file():
             raise AssertionError(f"{self.target} is half a pack")
 
@@ -143,7 +142,7 @@ class Building:
         build(self.layout, progress=Progress(io.StringIO()))
 
     def inspect(self) -> None:
-        """There is a whole site or none, and executed chapters are readable."""
+        """Check that the site is complete or absent, and that executed chapters are readable."""
         html = self.layout.html
         if html.exists() and not (html / "index.html").is_file():
             raise AssertionError(f"{html} has no first page")
@@ -151,7 +150,7 @@ class Building:
             json.loads(path.read_text(encoding="utf-8"))
 
     def result(self) -> str:
-        """The executed chapters and the pages made of them."""
+        """The executed chapters and the pages created from them."""
         pages = [*self.layout.executed.glob("*.ipynb"), *self.layout.html.glob("**/*.html")]
         return digest(pages)
 
@@ -160,18 +159,18 @@ JOBS: tuple[Callable[[Path], Any], ...] = (Training, Packing, Building)
 
 
 def survive(job: Callable[[Path], Any], folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    """Kill a job `kills` times in a process of its own; what happened.
+    """Kill a job `kills` times in a child process and return the counts.
 
     Raises
     ------
-    AssertionError : something half-written was found after a kill, or the job could not go on
+    AssertionError : something half-written was found after a kill, or the job could not continue
     """
     rng = random.Random(seed)
     undisturbed = job(folder / "undisturbed")
     start = time.monotonic()
     _process(undisturbed).join()
     straight_s = time.monotonic() - start
-    wanted = undisturbed.result()
+    expected = undisturbed.result()
     done, ends, equal = 0, 0, 0
     at_work = job(folder / "0")
     while done < kills or not ends:
@@ -187,7 +186,7 @@ def survive(job: Callable[[Path], Any], folder: Path, kills: int, seed: int) -> 
             raise AssertionError(
                 f"{at_work.name} did not go on after {done} kills: it ended with {process.exitcode}"
             )
-        equal += at_work.result() == wanted
+        equal += at_work.result() == expected
         if done < kills:
             shutil.rmtree(folder / str(ends))
             at_work = job(folder / str(ends + 1))
@@ -196,7 +195,7 @@ def survive(job: Callable[[Path], Any], folder: Path, kills: int, seed: int) -> 
 
 
 def _process(job: Any) -> Any:
-    """The job in a fork of this process, which has everything imported already."""
+    """The job in a fork of this process, which has already imported everything."""
     process = multiprocessing.get_context("fork").Process(target=job.work)
     process.start()
     return process
@@ -209,22 +208,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     given = parser.parse_args()
     torch.set_num_threads(1)  # a fork must not inherit half a thread pool
-    found = {}
+    outcomes = {}
     with tempfile.TemporaryDirectory() as folder:
         for job in JOBS:
             place = Path(folder) / job.__name__
             place.mkdir()
-            found[job.name] = survive(job, place, given.kills, given.seed)
-            print(f"{job.name}: {found[job.name]}", flush=True)
+            outcomes[job.name] = survive(job, place, given.kills, given.seed)
+            print(f"{job.name}: {outcomes[job.name]}", flush=True)
     record = {
         "command": f"python -m tests.faults.kills --kills {given.kills} --seed {given.seed}",
         **provenance(),
     }
     write_text(
         REPOSITORY / "results/faults/kills.json",
-        json.dumps({**record, "jobs": found}, indent=1) + "\n",
+        json.dumps({**record, "jobs": outcomes}, indent=1) + "\n",
     )
-    if any(job["ends"] != job["equal ends"] for job in found.values()):
+    if any(job["ends"] != job["equal ends"] for job in outcomes.values()):
         raise SystemExit("an end differs from the undisturbed one")
 
 

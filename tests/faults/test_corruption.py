@@ -1,4 +1,4 @@
-"""Damaged files: each command says in one sentence which file it is, and changes nothing."""
+"""Damaged files: each command names the file in one sentence and changes nothing."""
 
 import json
 import shutil
@@ -18,23 +18,23 @@ SWEEP = "preset: lab/cpu/arcface\nstages: {a: {seeds: 2, arms: {one: {loss: {nam
 
 
 def cut(path):
-    """The second half of the file is gone."""
+    """Remove the second half of the file."""
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
 
 
 def scribble(path):
-    """Nothing in the file is as it was."""
+    """Replace all bytes of the file."""
     path.write_bytes(b"\x00\xffscribble" * 10)
 
 
 def empty(path):
-    """The file has no content."""
+    """Empty the file."""
     path.write_bytes(b"")
 
 
 def flip(path):
-    """One bit in the middle has changed."""
+    """Flip one bit in the middle."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
@@ -59,16 +59,18 @@ def run(finished, tmp_path):
 
 @any_damage
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
-def test_damaged_record_of_a_run(run, told, name, damage):
+def test_damaged_record_of_a_run(run, error_message, name, damage):
     damage(run / name)
-    assert str(run / name) in told("train", "--resume", run)
+    assert str(run / name) in error_message("train", "--resume", run)
 
 
 @any_damage
-def test_damaged_network_of_a_run(run, told, damage):
+def test_damaged_network_of_a_run(run, error_message, damage):
     damage(run / "backbone.safetensors")
-    assert str(run / "backbone.safetensors") in told("evaluate", run, "--protocol", "digits/known")
-    assert str(run / "backbone.safetensors") in told("export", run)
+    assert str(run / "backbone.safetensors") in error_message(
+        "evaluate", run, "--protocol", "digits/known"
+    )
+    assert str(run / "backbone.safetensors") in error_message("export", run)
 
 
 @pytest.mark.parametrize(
@@ -78,35 +80,35 @@ def test_damaged_network_of_a_run(run, told, damage):
         (flip, ".npz"),
     ],
 )
-def test_damaged_evaluation_is_measured_again(run, well, damage, end):
+def test_damaged_evaluation_is_measured_again(run, succeed, damage, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
-    well(*judge)
+    succeed(*judge)
     path = run / f"eval/digits-known{end}"
-    wanted = evaluate.Evaluation.read(path.with_suffix(".json")).scores
+    expected = evaluate.Evaluation.read(path.with_suffix(".json")).scores
     damage(path)
     with pytest.raises(ValueError, match=r"digits-known\.json is not an evaluation"):
         evaluate.Evaluation.read(path.with_suffix(".json"))
-    well(*judge)
-    assert (evaluate.Evaluation.read(path.with_suffix(".json")).scores == wanted).all()
+    succeed(*judge)
+    assert (evaluate.Evaluation.read(path.with_suffix(".json")).scores == expected).all()
 
 
 @any_damage
-def test_damaged_protocol_in_a_file(tmp_path, told, damage):
+def test_damaged_protocol_in_a_file(tmp_path, error_message, damage):
     path = tmp_path / "own.npz"
     pixels = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     np.savez_compressed(path, images=pixels, first=[0, 1], second=[2, 3], same=[True, False])
     damage(path)
-    assert str(path) in told("evaluate", RELEASED, "--protocol", path)
+    assert str(path) in error_message("evaluate", RELEASED, "--protocol", path)
 
 
 @any_damage
 @pytest.mark.parametrize(
     "command", [("export",), ("weights", "show"), ("evaluate", "--protocol", "digits/known")]
 )
-def test_damaged_release(tmp_path, told, damage, command):
+def test_damaged_release(tmp_path, error_message, damage, command):
     path = Path(shutil.copy(RELEASED, tmp_path / "net.safetensors"))
     damage(path)
-    assert str(path) in told(*command, path)
+    assert str(path) in error_message(*command, path)
 
 
 @pytest.fixture
@@ -118,7 +120,7 @@ def pack(tmp_path):
 
 @pytest.fixture
 def wrong(invoke):
-    """What `cdmllab inspect` finds wrong with a path."""
+    """The problems that `cdmllab inspect` finds in a path."""
     return lambda path: invoke(1, "inspect", path).stderr
 
 
@@ -142,28 +144,30 @@ def test_damaged_side_files_of_a_pack(pack, wrong, name, damage):
     assert f"wrong: {pack}" in wrong(pack)
 
 
-def test_changed_images_of_a_world_are_not_trained_on(tmp_path, told, well, monkeypatch):
+def test_changed_images_of_a_world_are_not_trained_on(
+    tmp_path, error_message, succeed, monkeypatch
+):
     monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
     small = ["--set", "data.num_identities=8", "--set", "epochs=1", "--set", "batch_size=32"]
-    well("train", "lab/cpu/arcface", *small)
+    succeed("train", "lab/cpu/arcface", *small)
     (images,) = (tmp_path / "data").rglob("images.u8")
     images.write_bytes(images.read_bytes()[::-1])
-    assert str(images.parent) in told("train", "lab/cpu/arcface", *small, "--redo")
+    assert str(images.parent) in error_message("train", "lab/cpu/arcface", *small, "--redo")
 
 
 @any_damage
 @pytest.mark.parametrize(("command", "text"), [("train", yaml.safe_dump(RECIPE)), ("sweep", SWEEP)])
-def test_damaged_preset_or_sweep(tmp_path, told, damage, command, text):
+def test_damaged_preset_or_sweep(tmp_path, error_message, damage, command, text):
     path = tmp_path / f"{command}.yaml"
     path.write_text(text)
     damage(path)
-    assert path.name in told(command, path)
+    assert path.name in error_message(command, path)
 
 
 @pytest.fixture(scope="module")
 def built_once(tmp_path_factory):
-    """A book that is built, to copy."""
+    """A built book, to copy."""
     job = Building(tmp_path_factory.mktemp("book") / "tree")
     job.work()
     return job.layout.root
@@ -178,23 +182,23 @@ def book(built_once, tmp_path, monkeypatch):
 
 @any_damage
 @pytest.mark.parametrize("where", ["notebooks/01_first.ipynb", "book/_toc.yml"])
-def test_damaged_notebook_or_table_of_contents(told, book, where, damage):
+def test_damaged_notebook_or_table_of_contents(error_message, book, where, damage):
     damage(book.layout.root / where)
-    assert Path(where).name in told("book", "build")
+    assert Path(where).name in error_message("book", "build")
     assert (book.layout.html / "index.html").is_file()
 
 
 @any_damage
 def test_damaged_executed_chapter_is_run_again(book, damage):
     path = book.layout.output("01_first")
-    wanted = path.read_bytes()
+    expected = path.read_bytes()
     damage(path)
     book.work()
-    assert path.read_bytes() == wanted
+    assert path.read_bytes() == expected
 
 
 @any_damage
-def test_damaged_result(tmp_path, told, monkeypatch, damage):
+def test_damaged_result(tmp_path, error_message, monkeypatch, damage):
     monkeypatch.setenv("CDMLLAB_RESULTS", str(tmp_path / "results"))
     path = tmp_path / "results/lab/some.json"
     path.parent.mkdir(parents=True)
@@ -202,4 +206,4 @@ def test_damaged_result(tmp_path, told, monkeypatch, damage):
         json.dumps({"command": "x", "git_commit": None, "git_dirty": False, "versions": {}})
     )
     damage(path)
-    assert str(path) in told("results", "check")
+    assert str(path) in error_message("results", "check")

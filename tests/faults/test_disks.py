@@ -1,6 +1,4 @@
-"""A full disk and a read-only one: a sentence, nothing half-written, and the work goes on when
-there is room again.
-"""
+"""Full and read-only disks: one sentence, nothing half-written, and work resumes with more room."""
 
 from pathlib import Path
 
@@ -17,11 +15,11 @@ FULL, READ_ONLY = "No space left on device", "Read-only file system"
 
 
 def files(folder):
-    """Every file below a folder, with its bytes; locks are nobody's work."""
-    found = (
+    """Every file below a folder, with its bytes, except locks."""
+    paths = (
         path for path in sorted(folder.rglob("*")) if path.is_file() and ".lock" not in path.name
     )
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
 @pytest.fixture
@@ -31,30 +29,30 @@ def recipe(tmp_path):
     return path
 
 
-def test_training_on_a_full_disk_keeps_its_checkpoints_and_goes_on(
-    disk, told, well, recipe, monkeypatch
+def test_training_on_a_full_disk_keeps_its_checkpoints_and_resumes(
+    disk, error_message, succeed, recipe, monkeypatch
 ):
     monkeypatch.setenv("CDMLLAB_RUNS", str(disk.folder))
     disk.resize(200)
-    assert FULL in told("train", recipe)
+    assert FULL in error_message("train", recipe)
     (run,) = runs.Run.list(disk.folder)
     assert all(checkpoint.damage(kept) == "" for kept in checkpoint.steps(run.folder))
     disk.resize(64 << 10)
-    well("train", "--resume", run.folder)
+    succeed("train", "--resume", run.folder)
     assert run.status == "finished"
 
 
-def test_packing_on_a_full_disk_goes_on(disk, told, well):
+def test_packing_on_a_full_disk_resumes(disk, error_message, succeed):
     job = Packing(disk.folder)
     disk.spare(900)
-    assert FULL in told("pack", job.source, job.target)
+    assert FULL in error_message("pack", job.source, job.target)
     assert not job.target.exists()
     disk.resize(64 << 10)
-    assert "of them done before" in well("pack", job.source, job.target)
-    assert "all well" in well("inspect", job.target)
+    assert "of them done before" in succeed("pack", job.source, job.target)
+    assert "all succeed" in succeed("inspect", job.target)
 
 
-def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, told, monkeypatch):
+def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, error_message, monkeypatch):
     job = Building(disk.folder / "book")
     job.work()
     before = job.result()
@@ -62,7 +60,7 @@ def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, told, monkeyp
     job.layout.edit("src/cdmllab/alpha.py", "3", "4")
     disk.spare(40)
     monkeypatch.chdir(job.layout.root)
-    assert FULL in told("book", "build")
+    assert FULL in error_message("book", "build")
     assert (job.layout.html / "index.html").is_file()
     disk.resize(64 << 10)
     job.work()
@@ -70,39 +68,39 @@ def test_building_the_book_on_a_full_disk_keeps_the_old_site(disk, told, monkeyp
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_converting_weights_on_a_full_disk_leaves_no_file(disk, told, suffix):
+def test_converting_weights_on_a_full_disk_leaves_no_file(disk, error_message, suffix):
     disk.resize(100)
-    assert FULL in told("weights", "convert", RELEASED, disk.folder / f"small{suffix}")
+    assert FULL in error_message("weights", "convert", RELEASED, disk.folder / f"small{suffix}")
     assert files(disk.folder) == {}
 
 
-def test_exporting_on_a_full_disk_leaves_no_file(disk, told):
+def test_exporting_on_a_full_disk_leaves_no_file(disk, error_message):
     disk.resize(100)
-    assert FULL in told("export", RELEASED, "--output", disk.folder / "small.onnx")
+    assert FULL in error_message("export", RELEASED, "--output", disk.folder / "small.onnx")
     assert files(disk.folder) == {}
 
 
-def test_training_into_a_read_only_folder(disk, told, recipe, monkeypatch):
+def test_training_into_a_read_only_folder(disk, error_message, recipe, monkeypatch):
     monkeypatch.setenv("CDMLLAB_RUNS", str(disk.folder / "runs"))
     disk.protect()
-    assert READ_ONLY in told("train", recipe)
+    assert READ_ONLY in error_message("train", recipe)
 
 
-def test_resuming_in_a_read_only_folder_changes_nothing(disk, told):
+def test_resuming_in_a_read_only_folder_changes_nothing(disk, error_message):
     Training(disk.folder / "runs").work()
     (run,) = runs.Run.list(disk.folder / "runs")
     record = run.record
     run._write({**record, "status": "running"})
     before = files(disk.folder)
     disk.protect()
-    assert READ_ONLY in told("train", "--resume", run.folder)
+    assert READ_ONLY in error_message("train", "--resume", run.folder)
     assert files(disk.folder) == before
 
 
-def test_packing_into_a_read_only_folder(disk, told):
+def test_packing_into_a_read_only_folder(disk, error_message):
     job = Packing(disk.folder)
     disk.protect()
-    assert READ_ONLY in told("pack", job.source, job.target)
+    assert READ_ONLY in error_message("pack", job.source, job.target)
 
 
 def test_building_a_read_only_book(disk, invoke, monkeypatch):
@@ -122,6 +120,6 @@ def test_building_a_read_only_book(disk, invoke, monkeypatch):
     ],
     ids=["weights", "export"],
 )
-def test_writing_networks_into_a_read_only_folder(disk, told, command, target):
+def test_writing_networks_into_a_read_only_folder(disk, error_message, command, target):
     disk.protect()
-    assert READ_ONLY in told(*command, disk.folder / target)
+    assert READ_ONLY in error_message(*command, disk.folder / target)

@@ -1,6 +1,4 @@
-"""Foreign run folders: nothing in them runs, whichever command reads them, and each refusal is one
-sentence.
-"""
+"""Untrusted run folders: no command runs anything in them, and each refusal is one sentence."""
 
 import shutil
 import sys
@@ -14,7 +12,7 @@ from tests.faults.kills import RECIPE, Training
 from cdmllab import runs, training
 from cdmllab.errors import CdmlLabError
 
-LAYOUTS = [hostile.old_format, hostile.every_file, hostile.beside]
+LAYOUTS = [hostile.old_format, hostile.every_file, hostile.add_file]
 unpickled: list[str] = []
 watching = False
 
@@ -29,14 +27,14 @@ sys.addaudithook(hook)  # stays until Python ends, which is why it needs to know
 
 @pytest.fixture(autouse=True)
 def _nothing_is_unpickled():
-    """No test here, passing or failing, may have Python look up a class for a pickle."""
+    """Fail any test during which Python looks up a class for a pickle."""
     global watching
     watching = True
     yield
     watching = False
-    found = [*unpickled]
+    loaded = [*unpickled]
     unpickled.clear()
-    assert found == []
+    assert loaded == []
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +48,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path, monkeypatch):
-    """A finished run in a folder of runs, which is the one that commands look into."""
+    """A finished run in the folder of runs that commands search."""
     monkeypatch.setenv("CDMLLAB_RUNS", str(tmp_path / "runs"))
     return Path(shutil.copytree(finished, tmp_path / "runs" / finished.name))
 
@@ -64,14 +62,14 @@ def recipe(tmp_path):
 
 @pytest.fixture
 def content(tmp_path):
-    """The pickle; at the end, nobody has run it."""
+    """The pickle; checks at the end that it was not run."""
     marker = tmp_path / "marker"
     yield hostile.evil(marker)
     assert not marker.exists()
 
 
 def test_pickle_would_run(tmp_path):
-    """Else no test below could fail."""
+    """Without this, the tests below could not fail."""
     import pickle
 
     pickle.loads(hostile.evil(tmp_path / "marker"))
@@ -81,10 +79,10 @@ def test_pickle_would_run(tmp_path):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_resuming_an_untrusted_run(run, told, content, layout):
+def test_resuming_an_untrusted_run(run, error_message, content, layout):
     hostile.stopped(run)
     layout(run / "checkpoints/step-00000005", content)
-    assert str(run / "checkpoints") in told("train", "--resume", run)
+    assert str(run / "checkpoints") in error_message("train", "--resume", run)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -97,57 +95,58 @@ def test_loading_an_untrusted_run(run, content, layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_training_what_an_untrusted_run_has_finished(run, recipe, told, content, layout):
-    """The preset's user never named this run: it lies in the folder of runs, and has the preset's
-    config.
-    """
+def test_training_a_config_that_an_untrusted_run_has_finished(
+    run, recipe, error_message, content, layout
+):
+    """The run is found by the preset's config alone: the user never named it."""
     layout(run / "head", content)
-    assert str(run / "head") in told("train", recipe)
+    assert str(run / "head") in error_message("train", recipe)
 
 
-def test_old_format_says_what_to_do(run, recipe, told, well, content):
+def test_old_format_is_refused_with_advice(run, recipe, error_message, succeed, content):
     hostile.old_format(run / "head", content)
-    assert "train again with --redo, or evaluate and export the network next to it" in told(
-        "train", recipe
+    assert (
+        "train again with --redo, or evaluate and export the network next to it"
+        in error_message("train", recipe)
     )
-    well("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
-    well("weights", "convert", run, run.parent / "net.safetensors")
+    succeed("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
+    succeed("weights", "convert", run, run.parent / "net.safetensors")
 
 
-def test_old_checkpoint_says_what_to_do(run, told, well, content):
+def test_old_checkpoint_is_refused_with_advice(run, error_message, succeed, content):
     hostile.stopped(run)
     hostile.old_format(run / "checkpoints/step-00000005", content)
-    assert "remove that folder to start the run again" in told("train", "--resume", run)
+    assert "remove that folder to start the run again" in error_message("train", "--resume", run)
     shutil.rmtree(run / "checkpoints")
-    well("train", "--resume", run)
+    succeed("train", "--resume", run)
 
 
 @pytest.mark.parametrize("name", ["run.json", "config.yaml"])
-def test_resuming_an_untrusted_record(run, told, content, name):
+def test_resuming_an_untrusted_record(run, error_message, content, name):
     hostile.stopped(run)
     (run / name).write_bytes(content)
-    assert str(run / name) in told("train", "--resume", run)
+    assert str(run / name) in error_message("train", "--resume", run)
 
 
 @pytest.mark.parametrize("name", ["run.json", "backbone.safetensors"])
 def test_untrusted_network_is_not_evaluated_exported_or_trained_from(
-    run, recipe, told, content, name
+    run, recipe, error_message, content, name
 ):
     (run / name).write_bytes(content)
     recipe.write_text(yaml.safe_dump({**RECIPE, "start_from": str(run), "seed": 7}))
-    assert str(run / name) in told("evaluate", run, "--protocol", "digits/known")
-    assert str(run / name) in told("export", run)
-    assert str(run / name) in told("weights", "convert", run, run.parent / "net.pth")
-    assert str(run / name) in told("train", recipe)
+    assert str(run / name) in error_message("evaluate", run, "--protocol", "digits/known")
+    assert str(run / name) in error_message("export", run)
+    assert str(run / name) in error_message("weights", "convert", run, run.parent / "net.pth")
+    assert str(run / name) in error_message("train", recipe)
     assert not (run.parent / "net.pth").exists()
 
 
 @pytest.mark.parametrize("end", [".json", ".npz"])
-def test_evaluation_that_is_a_pickle_is_measured_again(run, well, content, end):
+def test_evaluation_that_is_a_pickle_is_measured_again(run, succeed, content, end):
     judge = ("evaluate", run, "--protocol", "digits/known", "--replicates", "0")
-    well(*judge)
+    succeed(*judge)
     path = run / f"eval/digits-known{end}"
-    wanted = path.read_bytes()
+    expected = path.read_bytes()
     path.write_bytes(content)
-    well(*judge)
-    assert len(path.read_bytes()) == pytest.approx(len(wanted), rel=0.2)
+    succeed(*judge)
+    assert len(path.read_bytes()) == pytest.approx(len(expected), rel=0.2)

@@ -1,4 +1,4 @@
-"""A few kills of each job; kills.py does fifty, and results/faults/kills.json says how it went."""
+"""A few kills of each job; kills.py does fifty and records them in results/faults/kills.json."""
 
 import pytest
 from tests.faults.kills import JOBS, REPOSITORY, survive
@@ -7,10 +7,10 @@ from cdmllab import results
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
-def test_job_that_is_killed_now_and_then_ends_the_same(tmp_path, job):
-    found = survive(job, tmp_path, kills=3, seed=1)
-    assert found["kills"] == 3
-    assert found["ends"] == found["equal ends"] >= 1
+def test_job_killed_at_random_ends_with_the_same_files(tmp_path, job):
+    outcome = survive(job, tmp_path, kills=3, seed=1)
+    assert outcome["kills"] == 3
+    assert outcome["ends"] == outcome["equal ends"] >= 1
 
 
 def test_report_counts_fifty_kills_per_job():

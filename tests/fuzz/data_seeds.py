@@ -1,6 +1,4 @@
-"""What readers of data sets are fuzzed with before it is changed: small good files, and crafted bad
-ones.
-"""
+"""Seeds for fuzzing the readers of data sets: small valid files, and crafted invalid ones."""
 
 import bz2
 import gzip
@@ -45,7 +43,7 @@ def image(
 
 
 def _often(jpeg: bytes, scans: int) -> bytes:
-    """A JPEG whose last scan is there again and again."""
+    """A JPEG whose last scan is repeated many times."""
     last = jpeg.rindex(b"\xff\xda")
     return jpeg[:last] + jpeg[last:-2] * scans + jpeg[-2:]
 
@@ -59,7 +57,7 @@ def _png_of(width: int, height: int) -> bytes:
 def images() -> list[Files]:
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = [
+    contents = [
         image(exif=exif),
         image(progressive=True),
         image(mode="L"),
@@ -77,7 +75,7 @@ def images() -> list[Files]:
         b"P3\n7000 7000\n255\n" + b"1 " * 1000,
         b"",
     ]
-    return [{"x.jpg": content} for content in found]
+    return [{"x.jpg": content} for content in contents]
 
 
 def bins() -> list[Files]:
@@ -105,7 +103,7 @@ def bins() -> list[Files]:
         b"cos\nsystem\n(S'true'\ntR.",
         pickle.dumps(([image(side=4000, quality=1)] * 10_000, [True] * 5000)),
     ]
-    found = [{"x.bin": content} for content in (*good, *bad)]
+    files = [{"x.bin": content} for content in (*good, *bad)]
     length = np.array([len(jpeg) for jpeg in jpegs])
     plain = {"jpeg": np.concatenate(rows), "length": length, "same": np.array([True, False])}
     for change in (
@@ -114,8 +112,8 @@ def bins() -> list[Files]:
         {"jpeg": plain["jpeg"].astype(float)},
         {"same": np.eye(2)},
     ):
-        found.append({"x.npz": arrays(**plain | change)})
-    return found
+        files.append({"x.npz": arrays(**plain | change)})
+    return files
 
 
 def _pack(labels: list[float], *, header: bool = True, index: bool = True) -> Files:
@@ -128,8 +126,8 @@ def _pack(labels: list[float], *, header: bool = True, index: bool = True) -> Fi
     for key, payload in enumerate(images):
         lines += f"{key}\t{len(data)}\n"
         data += frame(payload)
-    found = {"p/train.rec": data, "p/property": f"{people},8,8\n{count}\n".encode()}
-    return found | ({"p/train.idx": lines.encode()} if index else {})
+    files = {"p/train.rec": data, "p/property": f"{people},8,8\n{count}\n".encode()}
+    return files | ({"p/train.idx": lines.encode()} if index else {})
 
 
 def packs() -> list[Files]:
@@ -184,7 +182,7 @@ def archives() -> list[Files]:
     plain = _tar(
         ("a", b"", {"type": tarfile.DIRTYPE}), ("a/1.jpg", image(), {}), ("b" * 150, b"b", {})
     )
-    whole = _zip(("a/", b""), ("a/1.jpg", image()), ("b.txt", b"text"))
+    valid = _zip(("a/", b""), ("a/1.jpg", image()), ("b.txt", b"text"))
     link = {"type": tarfile.SYMTYPE, "linkname": "/etc"}
     bad = [
         *(_tar((name, b"x", {})) for name in (".", "../x", "/x", "a/../../x", "a\nb")),
@@ -203,7 +201,7 @@ def archives() -> list[Files]:
         _zip(("x", bytes(300 << 20))),
         lzma.compress(plain, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 3 << 29}]),
     ]
-    good = [plain, gzip.compress(plain), bz2.compress(plain), lzma.compress(plain), whole]
+    good = [plain, gzip.compress(plain), bz2.compress(plain), lzma.compress(plain), valid]
     return [{"x.zip": content} for content in (*good, *bad)]
 
 
@@ -437,16 +435,16 @@ def tfjs() -> list[Files]:
         weights[0] | {"shape": [0] * 70},
         weights[0] | {"shape": [-1, -7]},
     ]
-    found = []
+    manifests = []
     for group in (weights, [quantised, weights[1]], *([one, weights[1]] for one in bad)):
         manifest = [{"paths": ["x.bin"], "weights": group}]
         size = 28 if group is weights else 16
-        found.append({"x.json": json.dumps(manifest).encode(), "x.bin": bytes(size)})
+        manifests.append({"x.json": json.dumps(manifest).encode(), "x.bin": bytes(size)})
     for name in ("../x.bin", "/dev/zero", ""):
-        found.append(
+        manifests.append(
             {
                 "x.json": json.dumps([{"paths": [name], "weights": weights}]).encode(),
                 "x.bin": bytes(28),
             }
         )
-    return found
+    return manifests

@@ -1,11 +1,11 @@
-"""A hundred thousand damaged files, and what became of each: `make fuzz`.
+"""Read a hundred thousand damaged files and report the outcome of each: `make fuzz`.
 
     python -m tests.fuzz.fuzz [--inputs 100000] [--seed 0] [--workers N] [--only NAME] [--number N]
 
-Every reader of `readers.py` is given its share in child processes with limits. The report goes to
-``results/faults/fuzz.json``. What was stopped goes on with the next reader when it is started again
-with the same commit, inputs and seed. With ``--number`` one input of one reader is read here and
-now, in the open, for a look at it.
+Every reader of `readers.py` gets its share in child processes with limits. The report goes to
+``results/faults/fuzz.json``. A stopped run continues with the next reader when it is started again
+with the same commit, inputs and seed. With ``--number`` one input of one reader is read in this
+process, to debug it.
 """
 
 import argparse
@@ -29,28 +29,28 @@ PRELOAD = ["torch", "cdmllab.training", "cdmllab.sweeps", "cdmllab.evaluate"]
 
 
 def shares(inputs: int) -> dict[str, int]:
-    """How many inputs each reader is given."""
+    """The number of inputs of each reader."""
     from tests.fuzz.readers import READERS
 
-    whole = sum(reader.weight for reader in READERS.values())
-    return {name: max(1, round(inputs * reader.weight / whole)) for name, reader in READERS.items()}
+    total = sum(reader.weight for reader in READERS.values())
+    return {name: max(1, round(inputs * reader.weight / total)) for name, reader in READERS.items()}
 
 
 def fuzz(
     counts: dict[str, int], seed: int, workers: int, kept: Path | None = None
 ) -> dict[str, Tally]:
-    """Give readers so many inputs each.
+    """Give each reader its number of inputs.
 
     Parameters
     ----------
     counts, seed : of the inputs
     workers : readers that work at the same time
-    kept : a file that keeps what readers are done with; those of the same commit and inputs are
-        taken from it
+    kept : a file with the tallies of finished readers; those of the same commit and inputs are
+    reused
     """
-    of = [provenance()["git_commit"], seed, counts]
+    key = [provenance()["git_commit"], seed, counts]
     rows = list(read_journal(kept)) if kept is not None and kept.is_file() else []
-    done = {row["reader"]: Tally.of(row["tally"]) for row in rows if row["of"] == of}
+    done = {row["reader"]: Tally.of(row["tally"]) for row in rows if row["of"] == key}
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOAD)
 
     def one(name: str) -> Tally:
@@ -64,7 +64,7 @@ def fuzz(
         )
         if kept is not None:
             with lock:
-                append_line(kept, json.dumps({"of": of, "reader": name, "tally": tally.plain()}))
+                append_line(kept, json.dumps({"of": key, "reader": name, "tally": tally.plain()}))
         return tally
 
     lock = Lock()
@@ -73,7 +73,7 @@ def fuzz(
 
 
 def report(tallies: dict[str, Tally]) -> dict[str, Any]:
-    """For a record: how many inputs, what they cost, and every fault with what makes it again."""
+    """The record: numbers of inputs, their cost, and every fault with what reproduces it."""
     faults = [
         {"reader": name, **_plain(fault)}
         for name, tally in tallies.items()
@@ -97,11 +97,11 @@ def report(tallies: dict[str, Tally]) -> dict[str, Any]:
 
 
 def _plain(fault: harness.Verdict) -> dict[str, Any]:
-    return {"number": fault.number, "kind": fault.kind, "said": fault.said}
+    return {"number": fault.number, "kind": fault.kind, "said": fault.message}
 
 
 def show(name: str, seed: int, number: int) -> None:
-    """Make an input again and read it, whatever comes of it."""
+    """Reproduce an input and read it; every error is raised."""
     from tests.fuzz.readers import READERS
 
     folder = Path(tempfile.mkdtemp(prefix="cdmllab-fuzz-"))
@@ -126,18 +126,18 @@ def main() -> None:
     if given.only:
         counts = {given.only: counts[given.only]}
     kept = None if given.only or provenance()["git_dirty"] else UNFINISHED
-    found = report(fuzz(counts, given.seed, given.workers, kept))
-    for fault in found["faults"][:50]:
+    summary = report(fuzz(counts, given.seed, given.workers, kept))
+    for fault in summary["faults"][:50]:
         print(json.dumps(fault))
     if not given.only:
         command = f"python -m tests.fuzz.fuzz --inputs {given.inputs} --seed {given.seed}"
         write_text(
             REPOSITORY / "results/faults/fuzz.json",
-            json.dumps({"command": command, **provenance(), **found}, indent=1) + "\n",
+            json.dumps({"command": command, **provenance(), **summary}, indent=1) + "\n",
         )
         UNFINISHED.unlink(missing_ok=True)
-    if found["faults"]:
-        raise SystemExit(f"{len(found['faults'])} faults in {found['inputs']:,} inputs")
+    if summary["faults"]:
+        raise SystemExit(f"{len(summary['faults'])} faults in {summary['inputs']:,} inputs")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Readers at foreign input, in child processes with limits, and the verdict on each input.
+"""Run readers on untrusted input in child processes with limits, and classify each outcome.
 
-An input is a number: from it and the seed follow the files, so that any of them can be made again.
+An input is a number: the files follow from it and the seed, so that any of them can be reproduced.
 """
 
 import gc
@@ -37,16 +37,15 @@ Files = dict[str, bytes]
 
 
 class Reader(NamedTuple):
-    """Something that reads foreign files.
+    """A reader of untrusted files.
 
     Attributes
     ----------
-    seeds : what it can read, each time as the files of a folder; and crafted ones that it must
-        refuse. The first is good
-    read : is given the folder
-    after : is given the folder before it is read, for what has to fit the other files
-    weight : its share of the inputs, relative to others; the slower a reader, the smaller
-    first : read the first seed once before, so that what is imported late is no input's memory
+    seeds : folders of files, by name: valid ones, of which the first is, and crafted invalid ones
+    read : called with the folder
+    after : called with the folder before `read`, to adapt files that depend on the mutated one
+    weight : its share of the inputs, relative to others; smaller for slow readers
+    first : read the first seed before all inputs, so that late imports are not counted as memory
     """
 
     seeds: Callable[[], list[Files]]
@@ -57,21 +56,22 @@ class Reader(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What became of an input: "read" or "refused"; or "foreign" (an exception of another kind),
-    "long" (no sentence), "acted" (something was run or written elsewhere), "memory", "hang" or
-    "crash".
+    """The outcome of an input, by `kind`.
+
+    Accepted are "read" and "refused". Faults are "foreign" (an exception of another kind), "long"
+    (not one sentence), "acted" (something was run or written elsewhere), "memory", "hang", "crash".
     """
 
     number: int
     kind: str
-    said: str
+    message: str
     cpu_s: float
     mib: float
 
 
 @dataclass
 class Tally:
-    """What became of all inputs of a reader."""
+    """The outcomes of all inputs of a reader."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     slowest_s: float = 0.0
@@ -79,12 +79,12 @@ class Tally:
     faults: list[Verdict] = field(default_factory=list)
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
+        """As JSON."""
         return {**vars(self), "kinds": dict(self.kinds)}
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Tally":
-        """From what `plain` made of it."""
+        """From the result of `plain`."""
         faults = [Verdict(*fault) for fault in plain["faults"]]
         return cls(Counter(plain["kinds"]), plain["slowest_s"], plain["most_mib"], faults)
 
@@ -98,7 +98,7 @@ class Tally:
 
 
 def make(name: str, reader: Reader, seed: int, number: int, folder: Path) -> None:
-    """Write the files of an input: the first ones are the seeds as they are, the others changed."""
+    """Write the files of an input: the first inputs are the seeds, the others mutated."""
     seeds = _seeds(reader.seeds)
     rng = random.Random(f"{seed}/{name}/{number}")
     # The first is good, and more is to be learnt from it than from damage to what is damaged.
@@ -118,7 +118,7 @@ def make(name: str, reader: Reader, seed: int, number: int, folder: Path) -> Non
 
 @cache
 def _seeds(made: Callable[[], list[Files]]) -> list[Files]:
-    """Made once, and not changed afterwards."""
+    """The seeds, created once and never changed."""
     return made()
 
 
@@ -137,7 +137,7 @@ def run(
     ----------
     name, table : of the reader, and the module whose ``READERS`` has it
     numbers, seed : of the inputs
-    cpu_s, memory_mib : what an input may cost; a fault beyond
+    cpu_s, memory_mib : limits per input; more is a fault
     """
     waiting, tally = list(numbers), Tally()
     while waiting:
@@ -173,20 +173,20 @@ class _Child:
         self.pipe.recv()  # everything is imported
 
     def verdict(self, number: int, cpu_s: float) -> Verdict:
-        """Wait for it; judge the child itself where it does not come."""
-        begun, used = time.monotonic(), self._used()
+        """Wait for the verdict; if none comes, classify the child itself."""
+        started, used = time.monotonic(), self._used()
         while not self.pipe.poll(0.2):
             if not self._process.is_alive():
                 return Verdict(number, "crash", f"exit code {self._process.exitcode}", 0.0, 0.0)
             spent = self._used() - used
-            if spent > cpu_s or time.monotonic() - begun > WALL_S:
+            if spent > cpu_s or time.monotonic() - started > WALL_S:
                 return Verdict(number, "hang", f"no end after {spent:.0f} s of work", spent, 0.0)
         try:
-            found: Verdict = self.pipe.recv()
+            received: Verdict = self.pipe.recv()
         except EOFError:
             self._process.join()
             return Verdict(number, "crash", f"exit code {self._process.exitcode}", 0.0, 0.0)
-        return found
+        return received
 
     def end(self) -> None:
         self.pipe.close()
@@ -202,7 +202,7 @@ class _Child:
 
 
 def work(pipe: Any, table: str, name: str, seed: int, memory_mib: int) -> None:
-    """The child: inputs in, verdicts out."""
+    """The child process: reads inputs and sends verdicts."""
     reader = importlib.import_module(table).READERS[name]
     warnings.simplefilter("ignore")
     for stream in (1, 2):  # libraries below write there on their own
@@ -231,31 +231,31 @@ def work(pipe: Any, table: str, name: str, seed: int, memory_mib: int) -> None:
 def _judge(reader: Reader, folder: Path, number: int, acted: list[str]) -> Verdict:
     acted.clear()
     before, began = _resident(), time.process_time()
-    kind, said = "read", ""
+    kind, message = "read", ""
     try:
         reader.read(folder)
     except CdmlLabError as error:
-        kind, said = "refused", str(error)
-        if len(said) > LONGEST or not said.strip():
+        kind, message = "refused", str(error)
+        if len(message) > LONGEST or not message.strip():
             kind = "long"
         if _asked_for_memory(error):
             kind = "memory"
     except BaseException as error:
         kind = "memory" if _asked_for_memory(error) else "foreign"
         where = traceback.extract_tb(error.__traceback__)[-1]
-        said = (
+        message = (
             f"{type(error).__name__} in {Path(where.filename).name}:{where.lineno}: "
             f"{str(error)[:200]}"
         )
     if acted:
-        kind, said = "acted", acted[0]
+        kind, message = "acted", acted[0]
     spent = time.process_time() - began
     gc.collect(0)
-    return Verdict(number, kind, said[:400], spent, max(0.0, _resident() - before))
+    return Verdict(number, kind, message[:400], spent, max(0.0, _resident() - before))
 
 
 def _asked_for_memory(error: BaseException | None) -> bool:
-    """Whether more was asked for than there may be, however it was reported in the end."""
+    """Whether more memory was requested than allowed, however it was reported."""
     while error is not None:
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error)[:1000]:
             return True
@@ -264,16 +264,14 @@ def _asked_for_memory(error: BaseException | None) -> bool:
 
 
 def _resident() -> float:
-    """The most memory this process has had, in MiB."""
+    """The peak memory of this process, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
         2**20 if sys.platform == "darwin" else 2**10
     )
 
 
 def _limit(mib: int) -> None:
-    """Let this process have so much more memory than it has by now; where the system does not tell,
-    any.
-    """
+    """Allow this process this much more memory than it has now, where the system reports it."""
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:

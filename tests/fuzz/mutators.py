@@ -1,6 +1,4 @@
-"""Damage on purpose: a file as it is, changed a little, deep inside where its format has an
-inside.
-"""
+"""Deliberate damage: a file unchanged, slightly changed, or changed inside its format."""
 
 import io
 import json
@@ -105,7 +103,7 @@ def mutated(name: str, content: bytes, rng: random.Random) -> bytes:
 
 
 def raw(content: bytes, rng: random.Random) -> bytes:
-    """Bytes changed without a thought of what they mean."""
+    """Bytes changed without regard to their meaning."""
     at = rng.randrange(len(content) + 1)
     length = min(rng.choice((1, 1, 2, 4, 8, 64, 1024)), len(content) - at)
     before, part, after = content[:at], content[at : at + length], content[at + length :]
@@ -136,7 +134,7 @@ def raw(content: bytes, rng: random.Random) -> bytes:
 
 
 def value(tree: Any, rng: random.Random) -> Any:
-    """A tree of dicts and lists with one of its values, or keys, another one."""
+    """A tree of dicts and lists with one of its values or keys replaced."""
     places: list[tuple[Any, Any]] = []
     waiting = [tree]
     while waiting and len(places) < 5000:
@@ -191,11 +189,11 @@ def _safetensors(content: bytes, rng: random.Random) -> bytes:
     length = int.from_bytes(content[:8], "little")
     header, rest = json.loads(content[8 : 8 + length]), content[8 + length :]
     if rng.random() < 0.5 and "__metadata__" in header:
-        told = header["__metadata__"]
-        key = rng.choice(list(told))
-        told[key] = (
-            _json(told[key].encode(), rng).decode("utf-8", "replace")
-            if told[key][:1] in "[{"
+        metadata = header["__metadata__"]
+        key = rng.choice(list(metadata))
+        metadata[key] = (
+            _json(metadata[key].encode(), rng).decode("utf-8", "replace")
+            if metadata[key][:1] in "[{"
             else rng.choice(("", "r100"))
         )
     else:
@@ -205,7 +203,7 @@ def _safetensors(content: bytes, rng: random.Random) -> bytes:
 
 
 def _zip(content: bytes, rng: random.Random) -> bytes:
-    """One member changed, with a checksum that fits again."""
+    """One member changed, with a matching checksum."""
     with zipfile.ZipFile(io.BytesIO(content)) as old:
         if sum(member.file_size for member in old.infolist()) > 4 * LARGEST:
             return raw(content, rng)

@@ -1,4 +1,4 @@
-"""Every reader of foreign files, a line each: another one joins by a line of its own."""
+"""All readers of untrusted files, one line each; add a line for a new one."""
 
 import json
 import zlib
@@ -24,9 +24,7 @@ from cdmllab.training import checkpoint, presets, shards
 
 
 def fitting(folder: Path, rng: Random) -> None:
-    """Checksums as somebody gives them who wants a changed checkpoint to pass; now and then they
-    stay as they were.
-    """
+    """Checksums forged for a changed checkpoint; sometimes left unchanged."""
     if rng.random() < 0.2:
         return
     kept = folder / "kept"
@@ -41,21 +39,21 @@ def fitting(folder: Path, rng: Random) -> None:
 
 
 def rows(folder: Path) -> None:
-    """A sweep's states, and the lines in which they are shown."""
+    """A sweep's states, and the lines that print them."""
     work = sweep.Sweep(spec.load(SPEC), folder)
     for row in work.rows():
         sweep.line(row)
 
 
 def ledgers(folder: Path) -> None:
-    """The ledger reports faults; it must not fail itself."""
+    """The audit reports faults; it must not fail itself."""
     _, faults = audit.check(folder / "results", folder / "book")
     if any(len(fault) > 1000 for fault in faults):
         raise ValueError("a fault of more than 1,000 characters")
 
 
-def of(name: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
-    """A reader of the file of this name."""
+def in_file(name: str, read: Callable[[Path], object]) -> Callable[[Path], object]:
+    """Read the file of this name in the folder."""
     return lambda folder: read(folder / name)
 
 
@@ -74,16 +72,16 @@ def bin_file(folder: Path) -> None:
 
 
 def pack(folder: Path) -> None:
-    """A pack, or a folder of people, as it is trained on and as `cdmllab inspect` looks it over."""
-    found = inspection.inspect(folder / "p")
-    if any(len(problem) > 1000 for problem in found.problems):
+    """A pack or a folder of people, as training and `cdmllab inspect` read it."""
+    report = inspection.inspect(folder / "p")
+    if any(len(problem) > 1000 for problem in report.problems):
         raise ValueError("a problem of more than 1,000 characters")
-    if not found.problems and found.kind == "pack":
-        whole = Pack(folder / "p")
-        whole.read(range(len(whole)))
-        whole.gaps()
-    if found.problems:
-        raise DataError(found.problems[0])
+    if not report.problems and report.kind == "pack":
+        packed = Pack(folder / "p")
+        packed.read(range(len(packed)))
+        packed.gaps()
+    if report.problems:
+        raise DataError(report.problems[0])
 
 
 def archive(folder: Path) -> None:
@@ -92,13 +90,13 @@ def archive(folder: Path) -> None:
 
 
 def container(folder: Path) -> None:
-    """A training set in another container than RecordIO, as it is trained on."""
-    found = opening.open_set(folder / "set")
-    found.read(range(min(len(found), 8)))
+    """A training set in another container than RecordIO, as training reads it."""
+    stored = opening.open_set(folder / "set")
+    stored.read(range(min(len(stored), 8)))
 
 
 def metrics(folder: Path) -> None:
-    """Of a run; one that is resumed drops what it cannot read."""
+    """A run's metrics; a resumed run drops unreadable lines."""
     run = Run(folder)
     try:
         run.metrics()
@@ -124,47 +122,51 @@ def load_release(path: Path) -> None:
 SPEC = Path(__file__).parents[2] / "results/sweeps/lab_main.yaml"
 
 READERS: dict[str, Reader] = {
-    "YAML": Reader(seeds.hostile_yaml, of("x.yaml", parse), weight=3),
+    "YAML": Reader(seeds.hostile_yaml, in_file("x.yaml", parse), weight=3),
     "presets": Reader(
-        seeds.presets, of("x.yaml", lambda path: presets.load(str(path))), weight=0.3
+        seeds.presets, in_file("x.yaml", lambda path: presets.load(str(path))), weight=0.3
     ),
-    "sweeps": Reader(seeds.sweeps, of("x.yaml", spec.load), weight=0.5),
+    "sweeps": Reader(seeds.sweeps, in_file("x.yaml", spec.load), weight=0.5),
     "states of sweeps": Reader(seeds.states, rows, weight=2),
     "checkpoints": Reader(
         seeds.checkpoints, lambda f: checkpoint.read(f / "kept", seeds.state()), fitting, weight=3
     ),
     "indices of checkpoints": Reader(
-        seeds.index, of("state.json", lambda path: shards.parsed(path, shards.Index)), weight=3
+        seeds.index, in_file("state.json", lambda path: shards.parsed(path, shards.Index)), weight=3
     ),
-    "releases": Reader(seeds.releases, of("net.safetensors", load_release), weight=2),
-    "checkpoints of others": Reader(seeds.pths, of("net.pth", checkpoints.read), weight=2),
-    "JSON": Reader(seeds.records, of("results/lab/some.json", files.read_record), weight=3),
+    "releases": Reader(seeds.releases, in_file("net.safetensors", load_release), weight=2),
+    "checkpoints of others": Reader(seeds.pths, in_file("net.pth", checkpoints.read), weight=2),
+    "JSON": Reader(seeds.records, in_file("results/lab/some.json", files.read_record), weight=3),
     "journals": Reader(
-        seeds.journals, of("x.jsonl", lambda path: list(files.read_journal(path))), weight=3
+        seeds.journals, in_file("x.jsonl", lambda path: list(files.read_journal(path))), weight=3
     ),
     "protocols in files": Reader(
-        seeds.npz_protocols, of("x.npz", lambda path: evaluate.protocols.load(str(path))), weight=2
+        seeds.npz_protocols,
+        in_file("x.npz", lambda path: evaluate.protocols.load(str(path))),
+        weight=2,
     ),
-    "evaluations": Reader(seeds.evaluations, of("x.json", evaluate.Evaluation.read), weight=3),
+    "evaluations": Reader(seeds.evaluations, in_file("x.json", evaluate.Evaluation.read), weight=3),
     "images": Reader(data_seeds.images, images, weight=4),
     "bins": Reader(data_seeds.bins, bin_file, weight=4),
     "packs": Reader(data_seeds.packs, pack, weight=4),
     "WebDataset shards": Reader(data_seeds.shards, container, weight=3),
     "LMDB": Reader(data_seeds.lmdbs, container, weight=1),
     "Parquet": Reader(data_seeds.parquet_sets, container, weight=2),
-    "tables of pairs": Reader(data_seeds.parquet_pairs, of("x.parquet", parquet.pairs), weight=1),
+    "tables of pairs": Reader(
+        data_seeds.parquet_pairs, in_file("x.parquet", parquet.pairs), weight=1
+    ),
     "archives": Reader(data_seeds.archives, archive, weight=3),
-    "LFW's pairs": Reader(data_seeds.pair_texts, of("x.txt", pair_lists.lfw), weight=3),
-    "CALFW's pairs": Reader(data_seeds.calfw, of("x.txt", pair_lists.calfw), weight=3),
+    "LFW's pairs": Reader(data_seeds.pair_texts, in_file("x.txt", pair_lists.lfw), weight=3),
+    "CALFW's pairs": Reader(data_seeds.calfw, in_file("x.txt", pair_lists.calfw), weight=3),
     "CFP's protocol": Reader(data_seeds.cfp, lambda folder: pair_lists.cfp(folder, "FP"), weight=2),
-    "landmarks": Reader(data_seeds.landmarks, of("x.txt", align.read_landmarks), weight=3),
+    "landmarks": Reader(data_seeds.landmarks, in_file("x.txt", align.read_landmarks), weight=3),
     "IJB's lists": Reader(data_seeds.ijb, lambda folder: ijb.load(folder, "ijbb"), weight=2),
-    "AgeDB's protocol": Reader(data_seeds.matlab, of("x.mat", pair_lists.agedb), weight=0.1),
+    "AgeDB's protocol": Reader(data_seeds.matlab, in_file("x.mat", pair_lists.agedb), weight=0.1),
     "people of folds": Reader(
         data_seeds.folds, lambda folder: lfw.people_left_out(folder, 0), weight=2
     ),
     "metrics": Reader(data_seeds.metrics, metrics, weight=3),
     "journals of packing": Reader(data_seeds.journals_of_packing, journal_of_packing, weight=2),
-    "weights of TensorFlow.js": Reader(data_seeds.tfjs, of("x.json", tfjs.read), weight=2),
+    "weights of TensorFlow.js": Reader(data_seeds.tfjs, in_file("x.json", tfjs.read), weight=2),
     "records": Reader(seeds.records, ledgers, weight=0.3),
 }

@@ -1,6 +1,4 @@
-"""What readers are fuzzed with before it is changed: good files, as small as they can be, and
-crafted bad ones.
-"""
+"""Seeds for fuzzing: valid files, as small as possible, and crafted invalid ones."""
 
 import io
 import json
@@ -121,8 +119,8 @@ def sweeps() -> list[Files]:
         [1],
         None,
     ]
-    found = [{"x.yaml": SWEEP.encode()}]
-    found += [
+    texts = [{"x.yaml": SWEEP.encode()}]
+    texts += [
         {
             "x.yaml": as_yaml(
                 plain | {"stages": {"s": stage | one if isinstance(one, dict) else one}}
@@ -130,11 +128,11 @@ def sweeps() -> list[Files]:
         }
         for one in stages
     ]
-    return [*found, {"x.yaml": as_yaml(plain | {"name": "../../x"})}]
+    return [*texts, {"x.yaml": as_yaml(plain | {"name": "../../x"})}]
 
 
 def state() -> dict[str, Any]:
-    """What a checkpoint holds, of every kind."""
+    """Every kind of value that a checkpoint contains."""
     return {
         "net": {
             "w": torch.arange(6.0).view(2, 3),
@@ -168,7 +166,7 @@ def checkpoints() -> list[Files]:
 
 
 def index() -> list[Files]:
-    """The same, as JSON alone."""
+    """The index alone, as JSON."""
     return [{"state.json": _checkpoint()["kept/state.json"]}, {"state.json": b"[" * 100_000}]
 
 
@@ -186,7 +184,7 @@ def releases() -> list[Files]:
     good, tensors = _release()
     header = json.loads(good[8 : 8 + int.from_bytes(good[:8], "little")])["__metadata__"]
     options = json.loads(header["options"])
-    found = [good, b"\xff" * 8 + b"{}", b"\x80\x04N.", b""]
+    contents = [good, b"\xff" * 8 + b"{}", b"\x80\x04N.", b""]
     for change in (
         *(
             {"options": json.dumps(options | {"width": width})}
@@ -201,14 +199,14 @@ def releases() -> list[Files]:
         {"preprocessing": json.dumps(json.loads(header["preprocessing"]) | {"size": 10**9})},
         {"preprocessing": "3"},
     ):
-        found.append(save(tensors, metadata=header | change))
-    return [{"net.safetensors": content} for content in found]
+        contents.append(save(tensors, metadata=header | change))
+    return [{"net.safetensors": content} for content in contents]
 
 
 def pths() -> list[Files]:
     _, tensors = _release()
     wide = torch.zeros(1, dtype=torch.float16).expand(10**12)
-    found = []
+    contents = []
     for held in (
         tensors,
         {"state_dict": tensors, "epoch": 3},
@@ -218,12 +216,12 @@ def pths() -> list[Files]:
     ):
         stream = io.BytesIO()
         torch.save(held, stream)
-        found.append(stream.getvalue())
+        contents.append(stream.getvalue())
     stream = io.BytesIO()
     torch.save(tensors, stream, _use_new_zipfile_serialization=False)
     return [
         {"net.pth": content}
-        for content in (*found, stream.getvalue(), b"\x80\x02]r\xff\xff\xff\x7f0.")
+        for content in (*contents, stream.getvalue(), b"\x80\x02]r\xff\xff\xff\x7f0.")
     ]
 
 
@@ -251,7 +249,7 @@ def npz_protocols() -> list[Files]:
     images = np.zeros((4, 8, 8, 1), np.uint8)
     good = {"images": images, "first": [0, 1], "second": [2, 3], "same": [True, False]}
     claims = "{'descr': '%s', 'fortran_order': False, 'shape': %s}"
-    found = [
+    contents = [
         arrays(**good),
         arrays(**good, fold=[0, 1], identity=[0, 0, 0, 1]),
         arrays(**good | {"first": [0, 10**12]}),
@@ -274,7 +272,7 @@ def npz_protocols() -> list[Files]:
             same=b"",
         ),
     ]
-    return [{"x.npz": content} for content in found]
+    return [{"x.npz": content} for content in contents]
 
 
 def evaluations() -> list[Files]:
@@ -335,9 +333,9 @@ def states() -> list[Files]:
 
 
 def records() -> list[Files]:
-    told = {"command": "x", "git_commit": None, "git_dirty": False, "versions": {}}
+    record = {"command": "x", "git_commit": None, "git_dirty": False, "versions": {}}
     bad: list[Any] = [[], 3, {"git_commit": 3}, {"git_commit": {"git_commit": ["x"]}}]
     return [
         {"results/lab/some.json": json.dumps(one).encode(), "book/x.md": b""}
-        for one in (told, *bad)
+        for one in (record, *bad)
     ]

@@ -1,4 +1,4 @@
-"""A minute of fuzzing, and a look at whether the harness would see what it looks for."""
+"""A minute of fuzzing, and tests that the harness detects every kind of fault."""
 
 import ctypes
 import multiprocessing
@@ -48,7 +48,7 @@ READERS = {  # of this module, for children of the harness
         "foreign": lambda folder: {}["x"],
         "long": lambda folder: refuse_with("x" * 5000),
         "memory": lambda folder: bytearray(3 << 30),
-        "memory told otherwise": lambda folder: wrapped(),
+        "memory by another error": lambda folder: wrapped(),
         "hang": forever,
         "crash": lambda folder: ctypes.string_at(0),
         "acted": lambda folder: os.system("true"),
@@ -69,13 +69,13 @@ def wrapped():
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_harness_sees_what_it_looks_for(name):
+def test_harness_detects_each_kind_of_fault(name):
     inputs = 1 if name == "hang" else 2
     tally = harness.run(name, __name__, range(inputs), seed=0, cpu_s=1.0, memory_mib=1024)
     assert tally.kinds == {name.split()[0]: inputs}
 
 
-def test_input_can_be_made_again(tmp_path):
+def test_input_can_be_reproduced(tmp_path):
     for number in range(20):
         for copy in ("a", "b"):
             harness.make("JSON", REAL["JSON"], 3, number, tmp_path / f"{number}/{copy}")
@@ -86,11 +86,11 @@ def test_input_can_be_made_again(tmp_path):
 
 
 def test_stopped_fuzzing_resumes_with_the_next_reader(tmp_path, monkeypatch):
-    """A tally that is kept is taken as it is, of the same inputs only."""
-    kept, asked = tmp_path / "kept.jsonl", []
+    """A stored tally is reused only for the same inputs."""
+    kept, started = tmp_path / "kept.jsonl", []
 
     def run(name, table, numbers, seed):
-        asked.append(name)
+        started.append(name)
         tally = harness.Tally()
         tally.add(harness.Verdict(3, "hang", "x", 11.0, 2.0))
         return tally
@@ -98,18 +98,18 @@ def test_stopped_fuzzing_resumes_with_the_next_reader(tmp_path, monkeypatch):
     monkeypatch.setattr(harness, "run", run)
     first = fuzz.fuzz({"JSON": 5, "YAML": 5}, 1, 1, kept)
     assert fuzz.fuzz({"JSON": 5, "YAML": 5}, 1, 1, kept) == first
-    assert asked == ["JSON", "YAML"]
+    assert started == ["JSON", "YAML"]
     fuzz.fuzz({"JSON": 6, "YAML": 5}, 1, 1, kept)
-    assert asked == ["JSON", "YAML"] * 2
+    assert started == ["JSON", "YAML"] * 2
 
 
 def test_report_counts_a_hundred_thousand_inputs_without_a_fault():
     folder = fuzz.REPOSITORY / "results"
     if not (folder / "faults/fuzz.json").is_file():
         pytest.skip("`make fuzz` has not written its report yet")
-    found = results.load("faults/fuzz", folder)
-    assert found["inputs"] >= 100_000
-    assert found["faults"] == []
-    assert found["slowest_s"] <= harness.CPU_S
-    assert found["most_mib"] <= harness.MEMORY_MIB
-    assert set(found["readers"]) == set(REAL)
+    summary = results.load("faults/fuzz", folder)
+    assert summary["inputs"] >= 100_000
+    assert summary["faults"] == []
+    assert summary["slowest_s"] <= harness.CPU_S
+    assert summary["most_mib"] <= harness.MEMORY_MIB
+    assert set(summary["readers"]) == set(REAL)

@@ -1,4 +1,4 @@
-"""Have Python itself report what is run, and what is changed outside of a folder."""
+"""Let Python itself report processes that are started and files changed outside a folder."""
 
 import os
 import sys

@@ -300,8 +300,8 @@ def resumed(rank, size, folder):
 def norms(rank, size, folder):
     head = make("softmax", "sharded", IDENTITIES)
     gradients(head, *(part(values, rank, size) for values in batch()))
-    whole = [head.whole(value.grad) for value in head.sharded_parameters().values()]
-    return nn.utils.get_total_norm(whole).full_tensor(), [tuple(tensor.shape) for tensor in whole]
+    views = [head.global_view(value.grad) for value in head.sharded_parameters().values()]
+    return nn.utils.get_total_norm(views).full_tensor(), [tuple(tensor.shape) for tensor in views]
 
 
 def nearest(rank, size, folder):

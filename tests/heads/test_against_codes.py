@@ -69,7 +69,7 @@ CODES = [
      [4.6843875754, 3.3183084661, -0.5019699492, -0.5608258816, -0.0287461818, 0.0020317885],
      [-0.0250533678, 0.4143023721, 0.3024667752, -0.8148184947, 0.0410589265]),
     # SphereFace2-C, ydwen/opensphere, opensphere/module/head/sphereface2.py at a679e82. That code
-    # brings its class centres to length 1 by hand before each step; here their gradient is that of
+    # brings its class centres to length 1 before each step; here their gradient is that of
     # centres divided by their length.
     ("sphereface2", {"gradient": THROUGH}, 33.545561272123386,
      [49.7939633063, 5.5806912936, 6.7112820792, -2.7074184018, -1.7980089531, 0.9860829685],

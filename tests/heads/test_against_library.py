@@ -72,7 +72,7 @@ def test_pair_losses_are_the_librarys(name, options, peer):
     assert out.target_cos.isnan().all()
 
 
-def test_pair_losses_leave_ignored_samples_out():
+def test_pair_losses_exclude_ignored_samples():
     x, y = data()
     hole = y.clone()
     hole[3] = -1

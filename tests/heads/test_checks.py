@@ -139,7 +139,7 @@ def test_length_of_class_centres_makes_no_difference(length, name, options, back
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", ["softmax", "arcface", "subcenter_arcface"])
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
-def test_centres_that_are_no_numbers_raise_in_training_and_in_evaluation(bad, name, backend):
+def test_nan_centres_raise_in_training_and_in_evaluation(bad, name, backend):
     head, (x, y) = make(name, backend, dtype=torch.float32), data(dtype=torch.float32)
     with torch.no_grad():
         head.centres[5, 2] = bad

@@ -39,7 +39,7 @@ def test_dense_head_allocates_several_matrices():
     assert peak_bytes(backend="dense") > 4 * one
 
 
-def test_centres_gradient_and_momentum_are_dealt_out_and_logits_are_not():
+def test_centres_gradient_and_momentum_are_split_over_ranks_and_logits_are_not():
     alone, four = cost(1_000_000, batch=128), cost(1_000_000, batch=128, ranks=4)
     assert alone.kept == 3 * 1_000_000 * 512 * 4
     assert four.kept == alone.kept // 4
@@ -68,12 +68,12 @@ def test_all_reduce_of_a_ring():
 
 
 def test_sampling_divides_products_and_keeps_the_batch():
-    whole, tenth = (
+    full, tenth = (
         cost(1_000_000, batch=128, ranks=8),
         cost(1_000_000, batch=128, ranks=8, sample_rate=0.1),
     )
-    assert tenth.products == pytest.approx(whole.products / 10, rel=1e-3)
-    assert tenth.kept == whole.kept
+    assert tenth.products == pytest.approx(full.products / 10, rel=1e-3)
+    assert tenth.kept == full.kept
     tiny = cost(1_000, batch=500, sample_rate=0.1)
     assert tiny.products == 4 * 500 * 500 * 512
 

@@ -236,7 +236,7 @@ def test_logits_are_the_plain_ones_and_only_on_request(backend):
 @pytest.mark.parametrize(
     "name", ["curricularface", "mv_softmax", "npcface"]
 )  # those that change negatives
-def test_batch_that_comes_between_does_not_change_the_gradient(name):
+def test_batch_in_between_does_not_change_the_gradient(name):
     """Two forward passes before a backward pass: each backend keeps the statistics of its own."""
     result = []
     for backend in ("dense", "blocked"):
@@ -251,7 +251,7 @@ def test_batch_that_comes_between_does_not_change_the_gradient(name):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 
-def test_logits_that_backward_needs_and_that_were_changed_are_complained_about():
+def test_changed_logits_that_backward_needs_are_an_error():
     x, y = data()
     out = make("arcface", "blocked", keep_logits=True)(x.requires_grad_(), y)
     out.logits.sub_(1.0)
@@ -283,7 +283,7 @@ def test_running_statistics_move_in_training_only_and_survive_state_dict(name, b
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_autocast_leaves_the_head_wide(backend):
+def test_autocast_keeps_the_head_in_float32(backend):
     x, y = data(dtype=torch.float32)
     head = make(backend=backend, dtype=torch.float32)
     plain, want = gradients(head, x, y)
@@ -417,7 +417,7 @@ def test_bad_construction_is_named(options, message):
 
 
 @pytest.mark.parametrize("backend", ["dense", "blocked"])
-def test_known_easiness_reaches_the_loss_and_leaves_ignored_samples_out(backend):
+def test_known_easiness_reaches_the_loss_without_ignored_samples(backend):
     torch.manual_seed(3)
     head = heads.create(
         "cdml", embedding_dim=8, num_identities=5, easiness="known", backend=backend

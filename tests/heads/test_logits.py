@@ -121,7 +121,7 @@ def test_negative_above_the_threshold_counts_as_a_right_angle(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_positive_centre_is_never_left_out(backend):
+def test_positive_centre_is_never_filtered(backend):
     x, y = at(1, 79), torch.tensor([0, 2])
     filtered, free = circle_head(backend, 0.99), circle_head(backend, 0.0)
     assert torch.equal(filtered(x, y).sample_loss, free(x, y).sample_loss)

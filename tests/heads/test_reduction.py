@@ -47,7 +47,7 @@ def make(backend, c, **options):
 
 
 @pytest.mark.parametrize("backend", ["dense", "blocked", "sharded"])
-def test_loss_of_two_identities_is_the_one_worked_by_hand(backend):
+def test_loss_of_two_identities_equals_a_worked_example(backend):
     head = make(backend, 2)
     with torch.no_grad():
         head.centres.copy_(torch.tensor([[2.0, 0.0, 0.0], [0.0, 5.0, 0.0]], dtype=torch.float64))

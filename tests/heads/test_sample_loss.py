@@ -91,7 +91,7 @@ def test_hardest_samples_alone_are_a_batch_of_their_own(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_ignored_samples_hold_nan_and_leave_learned_weights_alone(backend):
+def test_ignored_samples_are_nan_and_do_not_move_learned_weights(backend):
     x, y = data()
     y[[0, 3]] = -1
     kept, weights = y != -1, torch.ones(6, dtype=torch.float64, requires_grad=True)
@@ -133,7 +133,7 @@ def test_rest_of_the_output_is_detached(backend):
 
 
 @pytest.mark.parametrize("backend", ["blocked", "sharded"])
-def test_loss_and_sample_losses_together_take_one_walk_each_way(backend, monkeypatch):
+def test_loss_and_sample_losses_share_one_pass_each_way(backend, monkeypatch):
     passes = []
     original = _blockwise_softmax.blocks
     monkeypatch.setattr(

@@ -63,8 +63,8 @@ def compare(ranks, head, x, y, tolerance=1e-10):
             )
     for name, value in want["state"].items():
         got = [rank["state"][name] for rank in ranks]
-        whole = torch.cat(got) if name in SHARDED else got[0]
-        torch.testing.assert_close(whole, value, rtol=tolerance, atol=tolerance)
+        joined = torch.cat(got) if name in SHARDED else got[0]
+        torch.testing.assert_close(joined, value, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -98,7 +98,7 @@ def test_unsharded_state_is_bit_identical_on_all_ranks(result, size):
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS, ids=IDS)
-def test_alone_it_equals_the_blocked_head_bit_for_bit(name, options):
+def test_in_one_process_it_equals_the_blocked_head_bit_for_bit(name, options):
     x, y = work.batch()
     blocked, sharded = (
         work.three_steps(make(name, backend, C, keep_logits=True, **options), x, y)
@@ -224,7 +224,7 @@ def test_sample_rate_one_is_the_full_head_bit_for_bit():
     torch.testing.assert_close(sampled, full, rtol=0, atol=0, equal_nan=True)
 
 
-def test_evaluation_looks_at_all_centres_and_draws_nothing():
+def test_evaluation_uses_all_centres_and_draws_nothing():
     x, y = work.batch()
     head = make("arcface", "sharded", C, sample_rate=0.5).eval()
     assert torch.equal(head(x, y).loss, make("arcface", "blocked", C).eval()(x, y).loss)
@@ -303,7 +303,7 @@ def test_momentum_is_saved_from_the_start_and_without_dampening_only():
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_whole_gives_the_norm_over_all_ranks(result, size):
+def test_global_view_gives_the_norm_over_all_ranks(result, size):
     head = make("softmax", "dense", C)
     gradients(head, *work.batch())
     want = torch.nn.utils.get_total_norm([head.centres.grad, head.bias.grad])
@@ -352,18 +352,18 @@ def test_every_combination_of_flags_is_the_same_on_several_ranks(result, i, scen
     options = {} if scenario == "observed" else {"interclass_filtering_threshold": 0.4}
     want = steps(probe_head("dense", COMBINATIONS[i], C, **options), *work.batch())
     ranks = [rank[scenario][i] for rank in result[0][size]]
-    whole = {"loss": ranks[0]["loss"], "d_x": torch.cat([rank["d_x"] for rank in ranks]) / size}
-    whole |= {
+    joined = {"loss": ranks[0]["loss"], "d_x": torch.cat([rank["d_x"] for rank in ranks]) / size}
+    joined |= {
         key: torch.cat([rank[key] for rank in ranks]) for key in ("sample_loss", "margin_rad")
     }
     for kind in ("grads", "state"):
         parts = [rank[kind] for rank in ranks]
-        whole[kind] = {
+        joined[kind] = {
             k: torch.cat([p[k] for p in parts]) if k in SHARDED else v for k, v in parts[0].items()
         }
     for rank in ranks:
         torch.testing.assert_close(
-            {**whole, "observed": rank["observed"]}, want, rtol=1e-9, atol=1e-10, equal_nan=True
+            {**joined, "observed": rank["observed"]}, want, rtol=1e-9, atol=1e-10, equal_nan=True
         )
 
 

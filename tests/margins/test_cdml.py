@@ -92,7 +92,7 @@ def test_cdml_alpha_zero_is_arcface_bit_for_bit(gradient, beyond_pi, dtype):
         assert torch.equal(slope, results[3][1])
 
 
-def test_favour_turns_the_sign_round():
+def test_favour_reverses_the_sign():
     b = batch([0.9, 0.1])
     easy, hard = CDML().margin_rad(b), CDML(favour="hard").margin_rad(b)
     near(easy + hard, [0.98, 0.98])

@@ -1,4 +1,4 @@
-"""Losses whose margin depends on how many images an identity has, worked by hand."""
+"""Losses whose margin depends on the number of images per identity, against worked values."""
 
 import inspect
 import math
@@ -76,8 +76,8 @@ def test_logit_adjustment_is_a_margin_for_each_pair_of_identities(backend):
 @pytest.mark.parametrize("name", BY_SIZE)
 def test_training_without_class_sizes_is_refused(name, backend):
     head = heads.create(name, embedding_dim=2, num_identities=4, backend=backend)
-    said = f"{name} needs the number of training images of each identity: give class_sizes"
-    with pytest.raises(ValueError, match=said):
+    message = f"{name} needs the number of training images of each identity: give class_sizes"
+    with pytest.raises(ValueError, match=message):
         head(torch.randn(3, 2), [0, 1, 2])
     assert torch.isfinite(head.eval()(torch.randn(3, 2), [0, 1, 2]).loss)
 
@@ -135,7 +135,7 @@ def test_impossible_class_sizes_are_refused(sizes, sentence):
         make("ldam", sizes)
 
 
-def test_a_loss_that_is_made_takes_no_class_sizes_from_the_head():
+def test_instance_of_a_loss_takes_no_class_sizes_from_the_head():
     with pytest.raises(ValueError, match="already an instance of LDAM: pass class_sizes to"):
         heads.create(make("ldam"), embedding_dim=2, num_identities=4, class_sizes=SIZES)
 

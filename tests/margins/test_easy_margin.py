@@ -38,7 +38,7 @@ def batch(cosines, lengths=None):
 
 @pytest.mark.parametrize("gradient", ["exact", "straight_through"])
 @pytest.mark.parametrize(("name", "options"), ANGULAR)
-def test_easy_margin_leaves_cosines_of_zero_and_below_as_they_are(name, options, gradient):
+def test_easy_margin_does_not_change_cosines_of_zero_and_below(name, options, gradient):
     plain, eased = (
         make(name, easy_margin=easy, gradient=gradient, **options) for easy in (False, True)
     )
@@ -82,7 +82,7 @@ def test_easy_margin_leaves_cosines_of_zero_and_below_as_they_are(name, options,
         ("cdml", {"pivot": 0.4}, math.cos(math.pi / 3 + 0.588)),
     ],
 )
-def test_easy_margin_by_hand(name, options, half):
+def test_easy_margin_equals_worked_values(name, options, half):
     """60 degrees: with the margin. 90 and 120 degrees: without."""
     cosines = torch.tensor([0.5, 0.0, -0.5], dtype=torch.float64)
     target = make(name, easy_margin=True, **options).target(cosines, batch(cosines))
@@ -110,7 +110,7 @@ def test_hard_negatives_do_not_depend_on_the_rules_for_the_target(name):
             assert changed.tolist() == [[False, True], [False, True]]
 
 
-def test_beyond_pi_plain_by_hand():
+def test_beyond_pi_plain_equals_worked_values():
     """For m = 0.5 it is cos(theta + m) up to 151.35 degrees, then the plain cosine."""
     theta = torch.tensor([1.0, math.pi - 0.501, math.pi - 0.499, 3.0], dtype=torch.float64)
     cosines = torch.cos(theta).requires_grad_()

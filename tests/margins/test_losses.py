@@ -48,7 +48,7 @@ def test_liarcface_is_linear_in_the_angle():
     )
 
 
-def test_adacos_scale_by_hand():
+def test_adacos_scale_equals_worked_values():
     policy = margins.create("adacos", num_identities=11)
     assert math.isclose(float(policy.scale), math.sqrt(2) * math.log(10), rel_tol=1e-6)
     # B_avg = (e^3 + e^5) / 2, median angle 60 degrees, capped at 45.
@@ -133,7 +133,7 @@ def test_elasticface_margins_have_the_requested_mean_and_deviation():
     assert math.isclose(float(draws.std()), 0.05, abs_tol=1e-3)
 
 
-def test_elasticface_draws_anew_each_batch_and_again_after_loading():
+def test_elasticface_draws_for_each_batch_and_repeats_after_loading():
     policy, b = margins.create("elasticface"), batch(torch.zeros(5))
     first = policy.draws(b)
     assert torch.equal(policy.draws(b), first)

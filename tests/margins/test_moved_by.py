@@ -1,4 +1,4 @@
-"""What a loss says its margin depends on, compared with what it does depend on."""
+"""The declared causes of each loss's margin, compared with measured ones."""
 
 from dataclasses import replace
 from typing import get_args
@@ -65,9 +65,9 @@ def margin(policy, b):
 
 
 def moved(name):
-    """Which of the changes move the margin of a loss, at one own angle."""
+    """The changes that move a loss's margin at one target angle."""
     policy, b = trained(name, 3), batch()
-    found = {
+    causes = {
         mover for mover, change in CHANGES.items()
         if not torch.equal(margin(policy, b), margin(policy, change(b)))
     }  # fmt: skip
@@ -76,12 +76,12 @@ def moved(name):
         policy.negatives(torch.full((6, 1), 0.45, dtype=torch.float64), b),
         policy.negatives(torch.full((6, 1), 0.45, dtype=torch.float64), other),
     ):
-        found.add("gap")
-    return found
+        causes.add("gap")
+    return causes
 
 
 @pytest.mark.parametrize("name", margins.names())
-def test_every_loss_says_what_moves_its_margin_and_in_which_direction(name):
+def test_every_loss_declares_what_moves_its_margin_and_in_which_direction(name):
     movers = margins.moved_by(name)
     assert movers
     assert set(movers) <= set(get_args(MovedBy))
@@ -91,18 +91,18 @@ def test_every_loss_says_what_moves_its_margin_and_in_which_direction(name):
 
 
 @pytest.mark.parametrize("name", margins.names())
-def test_what_moves_a_margin_is_what_is_said(name):
-    said = set(margins.moved_by(name))
-    assert moved(name) == said & {"class", "gap", "norm"}
+def test_declared_causes_are_those_that_move_the_margin(name):
+    causes = set(margins.moved_by(name))
+    assert moved(name) == causes & {"class", "gap", "norm"}
     late, early = margin(trained(name, 40), batch()), margin(trained(name, 3), batch())
     # Running statistics of identities, lengths and draws move on too, without a trend.
-    if not said & {"class", "norm", "chance"}:
-        assert (not torch.equal(late, early)) is ("time" in said)
+    if not causes & {"class", "norm", "chance"}:
+        assert (not torch.equal(late, early)) is ("time" in causes)
 
 
 @pytest.mark.parametrize("name", ["x2_softmax", "sphereface", "sphereface2", "cdml"])
 def test_losses_moved_by_the_angle_have_no_constant_margin(name):
-    """Neither the cosine nor the angle that is subtracted is one for all."""
+    """Neither the subtracted cosine nor the subtracted angle is constant."""
     assert "angle" in margins.moved_by(name)
     policy, theta = trained(name, 3), torch.linspace(0.3, 1.3, 6, dtype=torch.float64)
     b = replace(batch(), target_cos=theta.cos())
@@ -111,7 +111,7 @@ def test_losses_moved_by_the_angle_have_no_constant_margin(name):
     assert float((target.clamp(-1, 1).acos() - theta).std()) > 1e-4
 
 
-def test_a_loss_of_ones_own_need_not_say_it(monkeypatch):
+def test_registered_loss_need_not_declare_it(monkeypatch):
     monkeypatch.setattr(registry, "_LOSSES", dict(registry._LOSSES))
     margins.register("halfway", year=2019)(type("Halfway", (margins.MarginPolicy,), {}))
     assert (margins.moved_by("halfway"), margins.direction("halfway")) == ((), "")
@@ -121,7 +121,7 @@ def test_a_loss_of_ones_own_need_not_say_it(monkeypatch):
     assert margins.moved_by("other") == ("norm", "time")
 
 
-def test_a_mover_that_does_not_exist_is_refused():
+def test_unknown_cause_is_refused():
     with pytest.raises(ValueError, match=r"moved_by must be one of 'nothing', .*'weather'"):
         margins.register("other", year=2019, moved_by=("weather",))
     with pytest.raises(ValueError, match=r"unknown loss 'arcfase' \(did you mean 'arcface'\?\)"):

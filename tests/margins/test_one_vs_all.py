@@ -1,4 +1,4 @@
-"""SphereFace2, UniFace and ArcNegFace, worked by hand."""
+"""SphereFace2, UniFace and ArcNegFace against worked values."""
 
 import math
 import pickle
@@ -40,7 +40,7 @@ def test_the_bias_of_sphereface2_starts_where_positives_and_negatives_balance(sh
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_sphereface2_by_hand(backend):
+def test_sphereface2_equals_worked_values(backend):
     """g(0.6) = 2 x 0.8^2 - 1 = 0.28 and g(-0.2) = 2 x 0.4^2 - 1 = -0.68, with t = 2."""
     options = {"t": 2.0, "margin_cos": 0.1, "positive_share": 0.75, "weight": 2.0}
     size = {"embedding_dim": 2, "num_identities": 2, "scale": 4.0, "backend": backend}
@@ -72,7 +72,7 @@ def test_the_threshold_of_uniface_starts_at_the_logarithm_of_ten_times_the_ident
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_uniface_by_hand(backend):
+def test_uniface_equals_worked_values(backend):
     """At 90 degrees, with s = 10, m = 0.3 and b = 2: log(1 + e^5) + 3 x 0.5 x log(1 + e^-2)."""
     options = {"margin_cos": 0.3, "negative_weight": 0.5, "bias": 2.0}
     head, x = head_at_90_degrees("uniface", 4, 10.0, backend, **options)

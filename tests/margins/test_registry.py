@@ -112,7 +112,7 @@ def test_head_accepts_an_instance_of_a_loss(backend):
     assert mine.name == "arcface"
 
 
-def test_loss_without_a_name_is_known_by_its_class():
+def test_loss_without_a_name_is_named_after_its_class():
     class Mine(margins.MarginPolicy):
         pass
 

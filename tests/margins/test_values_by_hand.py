@@ -216,7 +216,7 @@ def test_curves_default_to_negatives_at_a_right_angle_and_the_start_of_the_train
 
 
 @pytest.mark.parametrize("other", [0.0, 0.3, -0.5])
-def test_pull_by_hand(other):
+def test_pull_equals_worked_values(other):
     """Softmax over one target and four others: s (1 - p) sin(theta + m)."""
     theta = torch.tensor([0.7], dtype=torch.float64)
     got = pull(margins.create("arcface"), theta, scale=8.0, num_identities=5, other_cos=other)
@@ -224,7 +224,7 @@ def test_pull_by_hand(other):
     assert math.isclose(float(got), 8.0 * rest / (own + rest) * math.sin(1.2), rel_tol=1e-9)
 
 
-def test_price_of_a_margin_by_hand():
+def test_price_of_a_margin_equals_worked_values():
     theta = torch.tensor([0.7], dtype=torch.float64)
     got = alike(margins.create("cosface"), theta, scale=8.0, num_identities=5)
     assert math.isclose(float(got.loss), math.log(1.0 + 4.0 * math.exp(8.0 * 0.35)), rel_tol=1e-9)

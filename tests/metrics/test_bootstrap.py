@@ -9,7 +9,7 @@ from cdmllab.metrics.calibration import wilson
 
 
 def world(seed, people=40, genuine=6, impostor=400, effect=0.7):
-    """Pairs of people some of whom are hard: a person shifts every score they are part of."""
+    """Pairs of people some of whom are hard: a person shifts the scores of all their pairs."""
     rng = np.random.default_rng(seed)
     hard = effect * rng.normal(size=people)
     a = np.concatenate([np.repeat(np.arange(people), genuine), rng.integers(0, people, impostor)])
@@ -108,9 +108,7 @@ def test_a_draw_of_people_weighs_each_pair_by_its_people(monkeypatch):
 
 
 def coverage(identities):
-    """How often an 80 % interval of the AUC holds the AUC of all people, over 100 worlds of 100
-    people.
-    """
+    """The share of 80 % intervals that cover the AUC of all people, over 100 worlds."""
     truth = np.mean([v.auc(*world(10_000 + s, people=2000, impostor=40_000)[:2]) for s in range(5)])
     held = 0
     for seed in range(100):
@@ -123,23 +121,30 @@ def coverage(identities):
     return held / 100
 
 
-def test_intervals_over_identities_hold_the_truth_and_those_over_pairs_do_not():
+def test_intervals_over_identities_cover_the_truth_and_those_over_pairs_do_not():
     assert 0.68 <= coverage(identities=True) <= 0.92
     assert coverage(identities=False) < 0.5
 
 
 def test_portions_of_replicates_change_nothing(monkeypatch):
     scores, same, a, b, fold = world(3)
-    whole = bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
+    in_one = bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
     monkeypatch.setattr(bootstrap, "_CELLS", 7 * len(scores))
     assert (
         bootstrap.intervals(scores, same, fold, identities=(a, b), fars=(0.1,), replicates=30)
-        == whole
+        == in_one
     )
-    assert whole.keys() == {"auc", "eer", "tar@0.1", "nearest_tar@0.1", "threshold@0.1", "accuracy"}
+    assert in_one.keys() == {
+        "auc",
+        "eer",
+        "tar@0.1",
+        "nearest_tar@0.1",
+        "threshold@0.1",
+        "accuracy",
+    }
 
 
-def test_interval_holds_its_share_of_the_replicates():
+def test_interval_contains_its_share_of_the_replicates():
     scores, same, a, b, _ = world(4)
     narrow, wide = (
         bootstrap.intervals(scores, same, identities=(a, b), replicates=300, confidence=share)[
@@ -151,7 +156,7 @@ def test_interval_holds_its_share_of_the_replicates():
     assert wide.sd == narrow.sd
 
 
-def test_a_draw_without_genuine_pairs_is_left_out():
+def test_draw_without_genuine_pairs_is_excluded():
     """One person of ten has all genuine pairs; a third of the draws lack them."""
     a = np.append(np.zeros(5, int), np.arange(9))
     b = np.append(np.zeros(5, int), np.arange(9) + 1)
@@ -162,7 +167,7 @@ def test_a_draw_without_genuine_pairs_is_left_out():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             {"identities": (np.zeros(640, int), np.zeros(640, int))},
@@ -178,9 +183,9 @@ def test_a_draw_without_genuine_pairs_is_left_out():
         ({"confidence": 1.0}, r"confidence in \(0, 1\)"),
     ],
 )
-def test_intervals_name_what_is_wrong(change, said):
+def test_invalid_arguments_of_intervals_are_named(change, message):
     scores, same, a, b, _ = world(0)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         bootstrap.intervals(scores, same, **({"identities": (a, b)} | change))
 
 
@@ -201,7 +206,7 @@ def clustered(seed, people=60, each=40):
     return rng.random(len(a)) < (chance[a] + chance[b]) / 2, a, b
 
 
-def test_shares_of_parts_equal_measuring_each_draw_anew():
+def test_shares_of_parts_equal_measuring_each_draw():
     hit, a, b = clustered(0, people=12, each=9)
     b[::4] = a[::4]  # genuine pairs count a drawn person once
     part = np.arange(len(a)) % 3
@@ -217,7 +222,7 @@ def test_shares_of_parts_equal_measuring_each_draw_anew():
         assert got[k].sd == pytest.approx(np.std(values, ddof=1))
 
 
-def test_shares_over_people_hold_the_truth_where_pairs_do_not():
+def test_shares_over_people_cover_the_truth_where_pairs_do_not():
     """The share behind the pairs is 0.8 x 0.02 + 0.2 x 0.5 = 0.116."""
     held = {"people": 0, "pairs": 0}
     for seed in range(60):
@@ -230,14 +235,14 @@ def test_shares_over_people_hold_the_truth_where_pairs_do_not():
     assert held["pairs"] <= 45
 
 
-def test_shares_leave_out_draws_without_anybody_of_a_part():
+def test_shares_exclude_draws_without_anyone_of_a_part():
     hit, a, b = clustered(0)
     part = np.where(a == 0, 1, 0)  # the pairs of one person: a draw in three lacks them
     low, high, _ = bootstrap.shares(hit, (a, b), part, replicates=100)[1]
     assert 0.0 <= low <= high <= 1.0
 
 
-def test_shares_name_what_is_wrong():
+def test_invalid_arguments_of_shares_are_named():
     with pytest.raises(ValueError, match="needs at least 10 identities, got 2"):
         bootstrap.shares([True, False], ([0, 1], [1, 0]))
     with pytest.raises(ValueError, match="must have the same shape"):
@@ -266,13 +271,13 @@ def test_a_draw_of_pairs_weighs_each_by_how_often_it_was_drawn(monkeypatch):
     assert 0.9 < w.var() < 1.1  # a Poisson count of mean 1, all but
 
 
-def test_as_many_replicates_as_asked_for_whatever_the_portions(monkeypatch):
+def test_number_of_replicates_does_not_depend_on_the_portions(monkeypatch):
     for cells in (1, 640 * 7, 640 * 20, 4_000_000):
         monkeypatch.setattr(bootstrap, "_CELLS", cells)
         assert len(weights_seen(monkeypatch, replicates=20)) == 20
 
 
-def test_intervals_are_percentiles_of_what_the_replicates_measure(monkeypatch):
+def test_intervals_are_percentiles_over_the_replicates(monkeypatch):
     measured = []
     measures = weighted.WeightedCurve.measures
 
@@ -333,7 +338,7 @@ def test_folds_of_repeated_pairs_equal_their_weights():
         assert np.isclose(folds.accuracy(w[None].astype(float))[0], want)
 
 
-def test_a_fold_without_weight_is_left_out_of_the_mean():
+def test_fold_without_weight_is_excluded_from_the_mean():
     scores, same, _, _, fold = world(1)
     scores, same, fold = falling(np.round(scores, 1), same, fold)
     kept = fold != 2
@@ -341,7 +346,7 @@ def test_a_fold_without_weight_is_left_out_of_the_mean():
     assert np.isclose(got, v.fold_accuracy(scores[kept], same[kept], fold[kept]).mean)
 
 
-def test_eer_of_weights_that_part_the_kinds_is_zero_or_one():
+def test_eer_of_weights_that_separate_the_kinds_is_zero_or_one():
     scores, same = np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, False, True, False])
     got = weighted.WeightedCurve(scores, same).measures(
         np.array([[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 0.0], [1.0] * 4])
@@ -350,11 +355,11 @@ def test_eer_of_weights_that_part_the_kinds_is_zero_or_one():
     assert got["auc"].tolist() == [1.0, 0.0, 0.75]
 
 
-def folds_by_hand(scores, same, fold, w):
+def folds_one_by_one(scores, same, fold, w):
     """Fold by fold: every threshold between two scores of the others, above all and at the lowest;
     the middle best.
     """
-    found = []
+    accuracies = []
     for k in np.unique(fold):
         rest, own = fold != k, fold == k
         values = np.unique(scores[rest])[::-1]
@@ -363,12 +368,12 @@ def folds_by_hand(scores, same, fold, w):
         best = [t for t, gain in zip(thresholds, gains, strict=True) if gain == max(gains)]
         right = (scores >= best[len(best) // 2]) == same
         if w[own].sum() > 0:
-            found.append((w * right)[own].sum() / w[own].sum())
-    return np.mean(found)
+            accuracies.append((w * right)[own].sum() / w[own].sum())
+    return np.mean(accuracies)
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
-def test_weighted_accuracy_over_folds_by_hand(share):
+def test_weighted_accuracy_over_folds_equals_a_worked_value(share):
     """Where nearly all pairs are impostors it is best to accept none, where nearly all are genuine
     to accept all.
     """
@@ -377,4 +382,4 @@ def test_weighted_accuracy_over_folds_by_hand(share):
         scores, same = np.sort(rng.integers(0, 12, 24) / 2.0)[::-1], rng.random(24) < share
         fold, w = rng.permutation(np.arange(24) % 8), rng.integers(0, 3, (4, 24)).astype(float)
         got = weighted.Folds(scores, same, fold).accuracy(w)
-        np.testing.assert_allclose(got, [folds_by_hand(scores, same, fold, row) for row in w])
+        np.testing.assert_allclose(got, [folds_one_by_one(scores, same, fold, row) for row in w])

@@ -23,7 +23,7 @@ def test_wilson_equals_scipy(k, n, confidence):
     assert k < n or got.high == 1.0
 
 
-def test_intervals_of_rates_are_of_95_percent_unless_asked():
+def test_intervals_of_rates_default_to_95_percent():
     assert c.wilson(3, 7) == c.wilson(3, 7, 0.95)
     scores, same = draw(200)
     assert c.decide(scores, same, 0.3) == c.decide(scores, same, 0.3, 0.95)
@@ -35,14 +35,14 @@ def test_intervals_of_rates_are_of_95_percent_unless_asked():
 @pytest.mark.parametrize(
     ("k", "n", "confidence"), [(3, 2, 0.95), (-1, 2, 0.95), (0, 0, 0.95), (1, 2, 1.0)]
 )
-def test_wilson_refuses_what_is_no_share(k, n, confidence):
+def test_wilson_refuses_impossible_counts(k, n, confidence):
     with pytest.raises(ValueError, match=r"successes must|confidence must"):
         c.wilson(k, n, confidence)
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 6])
 @pytest.mark.parametrize("far", [0.001, 0.01, 0.2, 1.0])
-def test_threshold_is_the_lowest_that_keeps_the_wanted_far(decimals, far):
+def test_threshold_is_the_lowest_that_keeps_the_requested_far(decimals, far):
     scores, same = draw(decimals=decimals)
     t = c.threshold_at_far(scores, same, far)
     impostor = scores[~same]
@@ -52,14 +52,14 @@ def test_threshold_is_the_lowest_that_keeps_the_wanted_far(decimals, far):
         assert (impostor >= lower.max()).mean() > far
 
 
-def test_threshold_stands_between_two_impostors():
+def test_threshold_is_between_two_impostors():
     scores, same = [0.1, 0.2, 0.4, 0.8, 0.9], [False] * 4 + [True]
     assert np.isclose(c.threshold_at_far(scores, same, 0.25), 0.6)
     assert np.isclose(c.threshold_at_far(scores, same, 0.74), 0.3)
 
 
 def test_threshold_between_neighbouring_numbers_is_the_upper_one():
-    """Their mean would be rounded down to the impostor that has to stay out."""
+    """Their mean would be rounded down to the impostor that must be rejected."""
     upper = np.nextafter(1.0, 2.0)
     assert c.threshold_at_far([upper, 1.0, 0.5, 2.0], [False, False, False, True], 1 / 3) == upper
 
@@ -71,12 +71,12 @@ def test_threshold_above_tied_impostors_is_the_next_number():
     assert c.threshold_at_far([0.5, 0.5, 0.5, 0.1, 0.9], [False] * 4 + [True], 1.0) == 0.1
 
 
-def test_threshold_refuses_what_the_validation_pairs_cannot_resolve():
+def test_threshold_refuses_a_far_that_the_validation_pairs_cannot_resolve():
     with pytest.raises(ValueError, match="cannot be measured with 4 impostor pairs"):
         c.threshold_at_far([0.1, 0.2, 0.4, 0.8, 0.9], [False] * 4 + [True], 1e-3)
 
 
-def test_wanted_far_lies_in_the_interval_on_other_pairs_of_the_same_kind():
+def test_requested_far_is_in_the_interval_on_other_pairs_of_the_same_kind():
     held = []
     for seed in range(100):
         t = c.threshold_at_far(*draw(seed=seed, n=40_000), 0.05)
@@ -85,14 +85,14 @@ def test_wanted_far_lies_in_the_interval_on_other_pairs_of_the_same_kind():
     assert 88 <= sum(held) <= 100
 
 
-def test_decide_counts_both_kinds_apart():
+def test_decide_counts_both_kinds_separately():
     got = c.decide([0.9, 0.2, 0.7, 0.6, 0.1], [True, True, False, False, False], 0.6)
     assert (got.far.value, got.far.pairs) == (2 / 3, 3)
     assert (got.tar.value, got.tar.pairs) == (0.5, 2)
 
 
 def people_of(n=4000, seed=0):
-    """Identities of pairs like those of `draw`: thirty people, each in very many pairs."""
+    """Identities for pairs like those of `draw`: thirty people, each in very many pairs."""
     rng = np.random.default_rng(seed)
     same = draw(n, seed)[1]
     a = rng.integers(0, 30, n)
@@ -127,7 +127,7 @@ def test_rates_of_few_people_are_wilson():
     assert got == c.decide(scores, same, 0.4)
 
 
-def test_reliability_knows_who_is_in_a_pair():
+def test_reliability_uses_the_people_of_a_pair():
     scores, same = draw()
     p = c.fit_calibrator(scores, same).probability(scores, prior=0.3)
     plain, got = c.reliability(p, same, 4), c.reliability(p, same, 4, people=people_of())
@@ -146,7 +146,7 @@ def test_calibrator_equals_scikit_learn():
     assert np.isclose(got.offset, reference.intercept_[0], rtol=5e-3)
 
 
-def test_calibrator_finds_the_ratio_that_made_the_scores():
+def test_calibrator_recovers_the_ratio_that_generated_the_scores():
     """Two normal distributions of one width: the log ratio is straight, slope (0.5 - 0.1) /
     0.15^2.
     """
@@ -187,17 +187,17 @@ def test_reliability_of_honest_probabilities_is_near_the_diagonal():
 
 
 @pytest.mark.parametrize(
-    ("p", "bins", "said"),
+    ("p", "bins", "message"),
     [([0.2, 1.2], 1, r"lie in \[0, 1\], got 0.2 to 1.2"), ([0.1, 0.2], 3, "cannot fill 3 bins")],
 )
-def test_reliability_names_what_is_wrong(p, bins, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_arguments_of_reliability_are_named(p, bins, message):
+    with pytest.raises(ValueError, match=message):
         c.reliability(p, [True, False], bins)
 
 
 @pytest.mark.parametrize(("n", "share"), [(40, 0.2), (2000, 0.7)])
 def test_calibrator_is_where_the_weighted_loss_is_flat(n, share):
-    """Both kinds weigh one half, and the slope on standardised scores is held by 0.01 of a pair."""
+    """Each kind weighs one half; the slope is regularised by 0.01 pairs."""
     rng = np.random.default_rng(n)
     same = np.arange(n) < share * n
     scores = rng.normal(np.where(same, 2.0, -1.0), 1.5)
@@ -222,7 +222,7 @@ def test_log_likelihood_ratio_is_a_straight_line():
     assert np.isclose(got.probability(2.0), 1.0 / (1.0 + np.exp(-1.0)))
 
 
-def test_reliability_of_two_bins_by_hand():
+def test_reliability_of_two_bins_equals_worked_values():
     got = c.reliability([0.9, 0.1, 0.7, 0.2, 0.3], [True, False, False, True, False], bins=2)
     np.testing.assert_allclose(got.stated, [0.2, 0.8])  # of 0.1, 0.2 and 0.3, and of 0.7 and 0.9
     np.testing.assert_allclose(got.observed, [1 / 3, 0.5])
@@ -232,7 +232,7 @@ def test_reliability_of_two_bins_by_hand():
     assert np.isclose(got.error, (3 * (1 / 3 - 0.2) + 2 * 0.3) / 5)
 
 
-def test_reliability_takes_whole_probabilities_and_a_bin_for_each_pair():
+def test_reliability_accepts_integer_probabilities_and_a_bin_for_each_pair():
     got = c.reliability([0.0, 1.0, 0.5], [False, True, True], bins=3)
     assert got.stated.tolist() == [0.0, 0.5, 1.0]
     assert got.observed.tolist() == [0.0, 1.0, 1.0]
@@ -242,12 +242,12 @@ def test_reliability_takes_whole_probabilities_and_a_bin_for_each_pair():
             c.reliability(p, [True, False], bins)
 
 
-def test_reliability_of_tied_probabilities_takes_them_in_the_order_of_the_list():
+def test_reliability_keeps_tied_probabilities_in_list_order():
     rng = np.random.default_rng(0)
     p, same = rng.integers(0, 4, 600) / 4.0, rng.random(600) < 0.5
     in_order = sorted(range(600), key=lambda k: p[k])
     got = c.reliability(p, same, 7)
     parts = np.array_split(np.array(in_order), 7)
     np.testing.assert_allclose(got.observed, [same[part].mean() for part in parts])
-    whole = c.reliability(p, same, 1)
-    assert (whole.pairs.tolist(), whole.observed[0]) == ([600], same.mean())
+    one_bin = c.reliability(p, same, 1)
+    assert (one_bin.pairs.tolist(), one_bin.observed[0]) == ([600], same.mean())

@@ -14,7 +14,7 @@ def test_worst_pairs_come_first():
         error_rates.worst([0.9, 0.1], [True, False], 0)
 
 
-def test_error_rate_of_each_bin_by_hand():
+def test_error_rate_of_each_bin_equals_worked_values():
     got = error_rates.by_nuisance(
         [True, False, True, True], [0.0, 5.0, 20.0, 30.0], [0.0, 10.0, 20.0, 30.0]
     )
@@ -24,19 +24,19 @@ def test_error_rate_of_each_bin_by_hand():
     assert (got.low[0], got.high[0]) == wilson(1, 2)[1:3]
 
 
-def test_bins_of_equal_width_hold_every_pair():
+def test_bins_of_equal_width_contain_every_pair():
     x = np.random.default_rng(0).normal(size=300)
     got = error_rates.by_nuisance(x > 1, x, 7)
     assert got.pairs.sum() == 300
     assert np.isclose(np.nansum(got.rate * got.pairs), (x > 1).sum())
 
 
-def test_pairs_outside_the_edges_are_left_out():
+def test_pairs_outside_the_edges_are_excluded():
     assert error_rates.by_nuisance([True] * 3, [-1.0, 0.5, 2.0], [0.0, 1.0]).pairs.tolist() == [1]
 
 
 def test_bands_draw_people_where_they_are_known():
-    """Every error of one person's pairs: to pairs the rate is sure, to people it is not."""
+    """All errors are of one person: over pairs the rate is certain, over people it is not."""
     rng = np.random.default_rng(0)
     a = rng.integers(0, 20, 2000)
     b = (a + rng.integers(1, 20, 2000)) % 20
@@ -51,7 +51,7 @@ def test_bands_draw_people_where_they_are_known():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "nuisance", "bins", "said"),
+    ("wrong", "nuisance", "bins", "message"),
     [
         ([True], [1.0, 2.0], 2, "must both have shape"),
         ([], [], 2, "no pairs"),
@@ -64,12 +64,12 @@ def test_bands_draw_people_where_they_are_known():
         ),
     ],
 )
-def test_by_nuisance_names_what_is_wrong(wrong, nuisance, bins, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_arguments_of_by_nuisance_are_named(wrong, nuisance, bins, message):
+    with pytest.raises(ValueError, match=message):
         error_rates.by_nuisance(wrong, nuisance, bins)
 
 
-def test_a_dozen_worst_pairs_are_given_and_ties_in_the_order_of_the_list():
+def test_twelve_worst_pairs_are_returned_with_ties_in_list_order():
     same = np.arange(80) % 2 == 0
     got = error_rates.worst(np.full(80, 0.5), same)
     assert got.genuine.tolist() == list(range(0, 24, 2))
@@ -84,7 +84,7 @@ def test_a_dozen_worst_pairs_are_given_and_ties_in_the_order_of_the_list():
     assert got.impostor.tolist() == sorted(range(300, 600), key=lambda k: -levels[k])[:200]
 
 
-def test_eight_bins_unless_asked_and_two_edges_at_least():
+def test_default_is_eight_bins_and_two_edges_are_the_minimum():
     x = np.linspace(0.0, 1.0, 160, endpoint=False)
     got = error_rates.by_nuisance(x > 0.5, x)
     assert got.pairs.tolist() == [20] * 8
@@ -92,7 +92,7 @@ def test_eight_bins_unless_asked_and_two_edges_at_least():
     np.testing.assert_allclose(got.edges, np.linspace(0.0, 159 / 160, 9))
     wide = error_rates.by_nuisance(
         [2, 0, 1], [0, 1, 1], [0, 2, 4, 8]
-    )  # whole numbers; nobody in the upper two bins
+    )  # integers; no pair in the upper two bins
     assert wide.pairs.tolist() == [3, 0, 0]
     assert wide.rate[0] == 2 / 3
     assert wide.edges.dtype == np.float64

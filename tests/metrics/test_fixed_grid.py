@@ -66,10 +66,10 @@ def test_fixed_grid_accepts_no_pair_at_the_end_of_the_scale():
 
 
 @pytest.mark.parametrize(
-    ("fold", "said"), [([0, 0, 0, 0], "two folds"), ([0, 1], r"fold must have shape \(4,\)")]
+    ("fold", "message"), [([0, 0, 0, 0], "two folds"), ([0, 1], r"fold must have shape \(4,\)")]
 )
-def test_fixed_grid_refuses_folds_that_do_not_fit(fold, said):
-    with pytest.raises(ValueError, match=said):
+def test_fixed_grid_refuses_folds_that_do_not_fit(fold, message):
+    with pytest.raises(ValueError, match=message):
         fixed_grid.fold_accuracy([0.0, 4.0, 0.0, 4.0], [True, False] * 2, fold)
 
 

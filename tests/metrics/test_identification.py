@@ -39,43 +39,43 @@ def test_search_equals_one_probe_at_a_time(monkeypatch, block):
     assert 0 < got.mated.sum() < len(want)
 
 
-def test_rank_rates_by_hand():
-    found = ident.Search(np.zeros(5), np.zeros(5), np.array([1, 1, 3, 0, 2]))
-    assert ident.cmc(found, 4).tolist() == [0.5, 0.75, 1.0, 1.0]
-    assert len(ident.cmc(found)) == 20
-    assert [ident.rank_rate(found, k) for k in (1, 2, 3, 4)] == [0.5, 0.75, 1.0, 1.0]
-    assert ident.rank_rate(found) == 0.5
+def test_rank_rates_equal_worked_values():
+    result = ident.Search(np.zeros(5), np.zeros(5), np.array([1, 1, 3, 0, 2]))
+    assert ident.cmc(result, 4).tolist() == [0.5, 0.75, 1.0, 1.0]
+    assert len(ident.cmc(result)) == 20
+    assert [ident.rank_rate(result, k) for k in (1, 2, 3, 4)] == [0.5, 0.75, 1.0, 1.0]
+    assert ident.rank_rate(result) == 0.5
 
 
-def test_a_network_of_one_answer_ranks_last():
-    found = ident.search(np.ones((6, 3)), np.arange(6), np.ones((4, 3)), np.arange(4))
-    assert found.rank.tolist() == [6] * 4
-    assert ident.rank_rate(found, 5) == 0.0
+def test_constant_network_ranks_last():
+    result = ident.search(np.ones((6, 3)), np.arange(6), np.ones((4, 3)), np.arange(4))
+    assert result.rank.tolist() == [6] * 4
+    assert ident.rank_rate(result, 5) == 0.0
 
 
-def test_tpir_at_fpir_by_hand():
+def test_tpir_at_fpir_equals_a_worked_value():
     # four probes with a mate (one of them not first), three strangers with best scores 0.3, 0.5 and
     # 0.7
     mate = np.array([0.9, 0.6, 0.8, 0.4, *[-np.inf] * 3])
     other = np.array([0.1, 0.1, 0.85, 0.1, 0.3, 0.5, 0.7])
-    found = ident.Search(mate, other, np.array([1, 1, 2, 1, 0, 0, 0]))
-    at = ident.tpir_at_fpir(found, 1 / 3)  # lets 0.7 in, keeps 0.5 out
+    result = ident.Search(mate, other, np.array([1, 1, 2, 1, 0, 0, 0]))
+    at = ident.tpir_at_fpir(result, 1 / 3)  # lets 0.7 in, keeps 0.5 out
     assert (at.tpir, at.fpir) == (0.5, 1 / 3)
     assert at.threshold > 0.5
-    assert ident.tpir_at_fpir(found, 0.67) == ident.tpir_at_fpir(found, 2 / 3)
-    assert ident.tpir_at_fpir(found, 1.0)[:2] == (0.75, 1.0)
+    assert ident.tpir_at_fpir(result, 0.67) == ident.tpir_at_fpir(result, 2 / 3)
+    assert ident.tpir_at_fpir(result, 1.0)[:2] == (0.75, 1.0)
 
 
-def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
-    found = ident.Search(
+def test_tpir_at_fpir_of_tied_strangers_keeps_the_fpir():
+    result = ident.Search(
         np.array([0.9, *[-np.inf] * 4]), np.full(5, 0.5), np.array([1, 0, 0, 0, 0])
     )
-    at = ident.tpir_at_fpir(found, 0.5)
+    at = ident.tpir_at_fpir(result, 0.5)
     assert (at.tpir, at.fpir) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (
             lambda g, i, q, j: (g, np.where(i == 90, 30, i), q, j),
@@ -105,12 +105,12 @@ def test_tpir_at_fpir_of_tied_strangers_keeps_its_promise():
         ),
     ],
 )
-def test_search_names_what_is_wrong(spoil, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_arguments_of_search_are_named(spoil, message):
+    with pytest.raises(ValueError, match=message):
         ident.search(*spoil(*draw()))
 
 
-def test_rates_refuse_probes_that_cannot_tell():
+def test_rates_refuse_probes_of_one_kind():
     with pytest.raises(ValueError, match="no probe has a mate"):
         ident.cmc(ident.Search(np.zeros(2), np.zeros(2), np.zeros(2, int)))
     with pytest.raises(ValueError, match="every probe has a mate"):
@@ -133,27 +133,27 @@ def test_order_of_the_gallery_does_not_matter():
 
 
 def test_two_entries_and_one_probe_can_be_searched():
-    found = ident.search([[1.0, 0.0], [0.0, 1.0]], [5, 2], [[3.0, 4.0]], [2])
-    assert found.rank.tolist() == [1]
-    assert np.isclose([found.mate_score[0], found.other_score[0]], [0.8, 0.6]).all()
+    result = ident.search([[1.0, 0.0], [0.0, 1.0]], [5, 2], [[3.0, 4.0]], [2])
+    assert result.rank.tolist() == [1]
+    assert np.isclose([result.mate_score[0], result.other_score[0]], [0.8, 0.6]).all()
 
 
 def test_probes_beyond_every_identity_of_the_gallery_have_no_mate():
-    found = ident.search(np.eye(3), [10, 20, 30], np.eye(3)[[0, 2, 1]], [35, 5, 20])
-    assert found.mated.tolist() == [False, False, True]
-    assert found.mate_score.tolist() == [-np.inf, -np.inf, 1.0]
+    result = ident.search(np.eye(3), [10, 20, 30], np.eye(3)[[0, 2, 1]], [35, 5, 20])
+    assert result.mated.tolist() == [False, False, True]
+    assert result.mate_score.tolist() == [-np.inf, -np.inf, 1.0]
 
 
 def test_a_mate_at_the_threshold_itself_is_found():
     just = np.nextafter(0.5, 1.0)
-    found = ident.Search(
+    result = ident.Search(
         np.array([just, 0.5, -np.inf]), np.array([0.1, 0.1, 0.5]), np.array([1, 1, 0])
     )
-    at = ident.tpir_at_fpir(ident.Search(*(np.append(x, x[-1]) for x in found)), 0.5)
+    at = ident.tpir_at_fpir(ident.Search(*(np.append(x, x[-1]) for x in result)), 0.5)
     assert at == (0.5, 0.0, just)
     tied = ident.Search(
         np.array([1.0, -np.inf, -np.inf]), np.array([0.0, 0.5, just]), np.array([1, 0, 0])
     )
     assert ident.tpir_at_fpir(tied, 0.5) == (1.0, 0.5, just)
-    everybody = ident.tpir_at_fpir(found, 1.0)
+    everybody = ident.tpir_at_fpir(result, 1.0)
     assert everybody == (1.0, 1.0, -np.inf)

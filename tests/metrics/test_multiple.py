@@ -1,4 +1,4 @@
-"""Holm's correction, compared with other packages' values and with what it promises."""
+"""Holm's correction, compared with other packages' values and with its guarantee."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_holm_equals_statsmodels(p, adjusted):
     np.testing.assert_allclose(holm(p), adjusted, rtol=1e-12)
 
 
-def test_holm_rejects_as_the_step_down_procedure_by_hand():
+def test_holm_equals_the_step_down_procedure_step_by_step():
     """p(1) is compared with 0.05 / m, p(2) with 0.05 / (m - 1), and so on until one fails."""
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -40,7 +40,7 @@ def test_holm_keeps_the_chance_of_any_false_finding():
 
 
 @pytest.mark.parametrize(
-    ("p", "said"),
+    ("p", "message"),
     [
         ([], "shape"),
         ([[0.1]], "shape"),
@@ -48,6 +48,6 @@ def test_holm_keeps_the_chance_of_any_false_finding():
         ([np.nan], "number 0 is nan"),
     ],
 )
-def test_holm_names_what_is_no_p_value(p, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_p_values_are_named(p, message):
+    with pytest.raises(ValueError, match=message):
         holm(p)

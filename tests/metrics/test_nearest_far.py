@@ -11,13 +11,11 @@ FARS = (0.0, 1e-4, 1e-3, 1e-2, 0.1, 0.25, 1 / 3, 0.5, 1.0)
 
 
 def by_the_script(scores, same, fars=FARS, weights=None):
-    """arcface_torch's procedure: scikit-learn's curve turned round, and the first point with the
-    least distance.
-    """
+    """arcface_torch's procedure: scikit-learn's curve reversed, and the first nearest point."""
     rates, tars, _ = roc_curve(same, scores, sample_weight=weights)
     rates, tars = rates[::-1], tars[::-1]
-    found = [min(zip(np.abs(rates - far), range(len(rates)), strict=True))[1] for far in fars]
-    return [(tars[first], rates[first]) for first in found]
+    nearest = [min(zip(np.abs(rates - far), range(len(rates)), strict=True))[1] for far in fars]
+    return [(tars[first], rates[first]) for first in nearest]
 
 
 def ours(scores, same, fars=FARS):
@@ -48,7 +46,7 @@ def test_nearest_far_of_many_pairs_is_found_in_its_window(decimals, gap):
     assert ours(scores, same) == by_the_script(scores, same)
 
 
-def test_nearest_far_may_be_twice_the_wanted_one():
+def test_nearest_far_may_be_twice_the_requested_one():
     """Falling scores: impostor, genuine, impostor, genuine, three impostors. A FAR of 0.32 is
     nearer to 2 in 5.
     """
@@ -77,7 +75,7 @@ def test_nearest_far_skips_the_points_the_curve_drops():
 
 
 @pytest.mark.parametrize("far", [-0.1, 1.01, np.nan])
-def test_nearest_far_refuses_what_is_no_rate(far):
+def test_nearest_far_refuses_an_impossible_rate(far):
     with pytest.raises(ValueError, match=r"a FAR must lie in \[0, 1\], got"):
         nearest_far.tar_at_far(ranked.rank([1, 0], [True, False]), far)
 

@@ -14,7 +14,7 @@ def draw(seed, n=60, decimals=1):
 
 
 def eer_on_the_roc(scores, same):
-    """The crossing of two straight pieces, looked for point by point."""
+    """The crossing of two straight pieces, searched point by point."""
     curve = v.roc(scores, same)
     gap = curve.far + curve.tar - 1.0
     k = int(np.flatnonzero(gap >= -1e-12)[0])
@@ -24,7 +24,7 @@ def eer_on_the_roc(scores, same):
 
 @settings(max_examples=80)
 @given(st.integers(0, 10_000), st.integers(0, 3))
-def test_rates_of_sorted_scores_equal_those_of_the_whole_curve(seed, decimals):
+def test_rates_of_sorted_scores_equal_those_of_the_full_curve(seed, decimals):
     scores, same = draw(seed, decimals=decimals)
     curve, r = v.roc(scores, same), ranked.rank(scores, same)
     np.testing.assert_allclose(r.far(curve.threshold), curve.far)
@@ -46,7 +46,7 @@ def test_corners_are_where_the_staircase_rises():
     np.testing.assert_allclose(far, [0, 0, 1 / 3, 1 / 3, 1])
 
 
-def test_resolved_leaves_out_what_too_few_pairs_cannot_tell():
+def test_resolved_excludes_fars_that_too_few_pairs_cannot_resolve():
     assert ranked.resolved((1e-6, 1e-3, 1e-2, 0.1), 1000) == (1e-3, 1e-2, 0.1)
     assert ranked.resolved((1e-6,), 10) == ()
     assert ranked.resolved((0.1, 1.0, 1.5), 10) == (0.1, 1.0)

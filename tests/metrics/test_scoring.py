@@ -33,12 +33,12 @@ def test_cosines_equal_the_oracle(pairs):
 def test_cosines_from_several_blocks_equal_one(monkeypatch, in_order):
     e, first, second = draw(3000)
     first = np.sort(first) if in_order else first
-    whole = scoring.cosines(e, first, second)
+    in_one_block = scoring.cosines(e, first, second)
     monkeypatch.setattr(scoring, "_BLOCK_BYTES", 8 * 60 * 7)
-    np.testing.assert_allclose(scoring.cosines(e, first, second), whole, atol=1e-14)
+    np.testing.assert_allclose(scoring.cosines(e, first, second), in_one_block, atol=1e-14)
 
 
-def test_cosines_leave_their_arguments_alone():
+def test_cosines_do_not_change_their_arguments():
     e, first, second = draw(3000)
     before = e.copy(), first.copy(), second.copy()
     scoring.cosines(e, first, second)
@@ -85,7 +85,7 @@ def test_compared_rows_without_a_direction_are_named(pairs):
         with pytest.raises(
             ValueError, match=f"embedding of template {first[3]} is zero or not finite$"
         ):
-            scoring.cosines(spoilt, first, second, what="template")
+            scoring.cosines(spoilt, first, second, noun="template")
 
 
 def test_squared_l2_from_cosines_is_the_distance_of_unit_vectors():
@@ -101,16 +101,16 @@ SIXTY = {"cosine": 0.5, "cosine_distance": 0.5, "squared_l2": 1.0, "angle_rad": 
 
 
 @pytest.mark.parametrize("given", SIXTY)
-@pytest.mark.parametrize("wanted", SIXTY)
-def test_convert_at_sixty_degrees_and_back(given, wanted):
-    assert np.isclose(scoring.convert(SIXTY[given], given, wanted), SIXTY[wanted])
+@pytest.mark.parametrize("target", SIXTY)
+def test_convert_at_sixty_degrees_and_back(given, target):
+    assert np.isclose(scoring.convert(SIXTY[given], given, target), SIXTY[target])
     x = scoring.convert([-1.0, -0.2, 0.9], "cosine", given)
     np.testing.assert_allclose(
-        scoring.convert(scoring.convert(x, given, wanted), wanted, given), x, atol=1e-7
+        scoring.convert(scoring.convert(x, given, target), target, given), x, atol=1e-7
     )
 
 
-def test_convert_refuses_what_no_pair_can_have():
+def test_convert_refuses_impossible_values():
     with pytest.raises(ValueError, match=r"cosine_distance must lie in \[0, 2\], got -0\.3"):
         scoring.convert([0.1, -0.3], "cosine_distance", "cosine")
     with pytest.raises(ValueError, match=r"angle_rad must lie in \[0, 3\.142\], got nan"):
@@ -120,7 +120,7 @@ def test_convert_refuses_what_no_pair_can_have():
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "message"),
     [
         ([0], [60], "name image 60, but there are only 60"),
         ([-1], [0], "name image -1"),
@@ -128,19 +128,19 @@ def test_convert_refuses_what_no_pair_can_have():
         ([0, 1], [0], r"shape \(p,\)"),
     ],
 )
-def test_pairs_that_do_not_fit_are_named(first, second, said):
-    with pytest.raises(ValueError, match=said):
+def test_pairs_that_do_not_fit_are_named(first, second, message):
+    with pytest.raises(ValueError, match=message):
         scoring.cosines(draw(1)[0], np.array(first, int), np.array(second, int))
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "ending"),
     [([7], "$"), ([7, 2], ", and so is 1 other$"), ([7, 2, 9, 4], ", and so are 3 others$")],
 )
-def test_rows_without_a_direction_are_counted(bad, said):
+def test_rows_without_a_direction_are_counted(bad, ending):
     e = np.ones((10, 3))
     e[bad] = 0.0
-    with pytest.raises(ValueError, match=f"image {min(bad)} is zero or not finite{said}"):
+    with pytest.raises(ValueError, match=f"image {min(bad)} is zero or not finite{ending}"):
         scoring.unit(e)
 
 

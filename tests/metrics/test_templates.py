@@ -10,7 +10,7 @@ def draw(n=200, seed=0):
 
 
 def by_hand(e, template, media, weight):
-    """Template after template, medium after medium, as the public IJB scripts do."""
+    """One template and one medium after another, as the public IJB scripts do."""
     rows = {}
     for t in sorted(set(template)):
         total = np.zeros(e.shape[1])
@@ -37,7 +37,7 @@ def test_a_video_of_many_frames_counts_as_one_photograph():
     np.testing.assert_allclose(got, [[np.sqrt(0.5), np.sqrt(0.5)]])
 
 
-def test_length_counts_unless_it_is_told_not_to():
+def test_length_counts_unless_disabled():
     e, t, m = np.array([[3.0, 0.0], [0.0, 1.0]]), np.zeros(2, int), np.arange(2)
     np.testing.assert_allclose(
         templates.pool(e, t, m).embeddings, [[3 / np.sqrt(10), 1 / np.sqrt(10)]]
@@ -62,7 +62,7 @@ def changed(array, at, value):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (
             lambda e, t, m, w: (changed(e, (7, 0), np.nan), t, m, w),
@@ -76,8 +76,8 @@ def changed(array, at, value):
         (lambda e, t, m, w: (e, t, m, 0.0 * w), "images of template 0 add up to zero"),
     ],
 )
-def test_pool_names_what_is_wrong(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_arguments_of_pool_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
         templates.pool(*change(*draw()))
 
 

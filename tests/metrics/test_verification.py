@@ -25,7 +25,7 @@ def test_roc_equals_scikit_learn(decimals):
     assert np.isclose(v.auc(scores, same), roc_auc_score(same, scores))
 
 
-def test_roc_by_hand():
+def test_roc_equals_worked_values():
     curve = v.roc([0.9, 0.8, 0.8, 0.1], [True, True, False, False])
     assert curve.threshold.tolist() == [np.inf, 0.9, 0.8, 0.1]
     assert curve.tar.tolist() == [0, 0.5, 1, 1]
@@ -48,7 +48,7 @@ def test_tar_at_far_takes_the_largest_allowed():
 
 
 @pytest.mark.parametrize("far", [0.0, 0.3, 1.5])
-def test_tar_at_far_refuses_what_the_pairs_cannot_resolve(far):
+def test_tar_at_far_refuses_a_far_that_the_pairs_cannot_resolve(far):
     with pytest.raises(ValueError, match="cannot be measured with 3 impostor pairs"):
         v.tar_at_far([1, 2, 3, 4], [True, False, False, False], far)
 
@@ -84,7 +84,7 @@ def test_fold_accuracy_never_looks_at_the_fold_it_judges():
 
 
 @pytest.mark.parametrize(
-    ("scores", "same", "said"),
+    ("scores", "same", "message"),
     [
         ([], [], "no pairs"),
         ([1.0, np.nan], [True, False], "score of pair 1 is NaN"),
@@ -93,8 +93,8 @@ def test_fold_accuracy_never_looks_at_the_fold_it_judges():
         ([1.0, 2.0], [True], "must both have shape"),
     ],
 )
-def test_bad_pairs_are_named(scores, same, said):
-    with pytest.raises(ValueError, match=said):
+def test_bad_pairs_are_named(scores, same, message):
+    with pytest.raises(ValueError, match=message):
         v.roc(scores, same)
 
 
@@ -121,7 +121,7 @@ def test_fold_accuracy_needs_two_folds():
         ([0.0, 1.0, 2.0], [True, True, False], 0.0),  # accept all
     ],
 )
-def test_best_threshold_by_hand(scores, same, threshold):
+def test_best_threshold_equals_a_worked_value(scores, same, threshold):
     assert v.best_threshold(scores, same) == threshold
 
 
@@ -132,7 +132,7 @@ def test_accuracy_counts_a_score_at_the_threshold_as_accepted():
     assert v.accuracy(scores, same, 0.7) == 0.75
 
 
-def test_fold_accuracy_by_hand():
+def test_fold_accuracy_equals_a_worked_value():
     """The threshold of each fold is that of the other: 2.5 and 12.5."""
     scores = [1.0, 2.0, 3.0, 4.0, 11.0, 12.0, 13.0, 14.0]
     got = v.fold_accuracy(scores, [False, False, True, True] * 2, [7] * 4 + [3] * 4)

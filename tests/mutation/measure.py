@@ -39,7 +39,7 @@ WHY = Path(__file__).with_name("survivors.yaml")
 # Tests that start processes or sample for minutes. They would run for every mutant they reach.
 SLOW = {
     "tests/metrics/test_bootstrap.py": [
-        "test_intervals_over_identities_hold_the_truth_and_those_over_pairs_do_not"
+        "test_intervals_over_identities_cover_the_truth_and_those_over_pairs_do_not"
     ],
     "tests/heads/test_sharded.py": [
         "test_sharded_equals_dense_in_loss_gradients_and_state",
@@ -52,7 +52,7 @@ SLOW = {
         "test_samples_are_the_same_on_any_number_of_ranks",
         "test_checkpoint_of_two_ranks_resumes_on_one_and_then_three",
         "test_checkpoint_of_three_ranks_loads_into_other_backends",
-        "test_whole_gives_the_norm_over_all_ranks",
+        "test_global_view_gives_the_norm_over_all_ranks",
         "test_nearest_searches_the_centres_of_all_ranks",
         "test_bad_input_of_one_rank_is_reported_on_all_without_waiting",
         "test_ranks_continue_after_bad_input",

@@ -60,7 +60,7 @@ def faults_of(folder, **changes):
     return audit.check(folder, folder)[1]
 
 
-def test_ledger_wants_nine_mutants_in_ten_killed_and_a_reason_for_each_other(tmp_path):
+def test_ledger_requires_nine_of_ten_mutants_killed_and_a_reason_for_each_survivor(tmp_path):
     assert faults_of(tmp_path) == [
         "mutation/metrics: the tests kill 2 of 4 mutants, fewer than 90%",
         "mutation/metrics: no reason is given why cdmllab.metrics.weighted.Curve.measures may "

@@ -22,12 +22,12 @@ def faces() -> np.ndarray:
     return drawn.permute(0, 2, 3, 1).numpy().reshape(PEOPLE, EACH, FACE_PX, FACE_PX, 3)
 
 
-def on_ground(*shown: np.ndarray, height: int = 200, width: int = 0) -> np.ndarray:
+def on_ground(*portraits: np.ndarray, height: int = 200, width: int = 0) -> np.ndarray:
     """Faces side by side on a grey ground."""
-    width = width or sum(face.shape[1] + 40 for face in shown)
+    width = width or sum(face.shape[1] + 40 for face in portraits)
     photo = np.full((height, width, 3), 128, dtype=np.uint8)
     left = 20
-    for face in shown:
+    for face in portraits:
         photo[30 : 30 + face.shape[0], left : left + face.shape[1]] = face
         left += face.shape[1] + 40
     return photo
@@ -38,7 +38,7 @@ def scaled(face: np.ndarray, size: int) -> np.ndarray:
 
 
 def folder(root: Path, people: int = PEOPLE, each: int = EACH) -> Path:
-    """One folder a person: ``person 0/0.png`` ..."""
+    """One folder per person: ``person 0/0.png`` ..."""
     for person in range(people):
         (root / f"person {person}").mkdir(parents=True)
         for k in range(each):
@@ -64,9 +64,9 @@ def network(path: Path, size: int = 32, **preprocessing) -> Path:
 
 
 class Dots:
-    """A detector for photos with five dots of known colours: it finds them and nothing else.
+    """A detector that finds photos' five dots of known colours and nothing else.
 
-    It sees only what it is shown, so a test knows how that was turned and shrunk.
+    It records the shapes of its input, so a test can check how a photo was rotated and shrunk.
     """
 
     name = "dots"

@@ -1,4 +1,4 @@
-"""Folders of photos listed, read and compared; the report they end in."""
+"""Folders of photos: listing, reading, comparing, and the report."""
 
 import re
 
@@ -41,49 +41,49 @@ def net(tmp_path_factory):
 # Listing
 
 
-def test_folders_are_people_and_loose_photos_beside_them_are_reported(people):
+def test_folders_are_people_and_loose_photos_next_to_them_are_reported(people):
     dot_photo(people / "loose.png")
-    found = listing.photos_in(people)
-    assert found.people == ("Ann", "Bob <b>", "Cid")
-    assert [photo.person for photo in found.photos] == [0] * 3 + [1] * 3 + [2] * 3
-    assert [item.name for item in found.left_out] == ["loose.png"]
+    source = listing.photos_in(people)
+    assert source.people == ("Ann", "Bob <b>", "Cid")
+    assert [photo.person for photo in source.photos] == [0] * 3 + [1] * 3 + [2] * 3
+    assert [item.name for item in source.left_out] == ["loose.png"]
 
 
-def test_without_folders_or_by_likeness_nobody_is_known(people):
+def test_without_folders_or_by_likeness_no_one_is_labelled(people):
     assert listing.photos_in(people / "Ann").people == ()
     assert len(listing.photos_in(people / "Ann").photos) == 3
     dot_photo(people / "loose.png")
-    found = listing.photos_in(people, people=False)
-    assert (len(found.photos), found.people, found.left_out) == (10, (), ())
+    source = listing.photos_in(people, people=False)
+    assert (len(source.photos), source.people, source.left_out) == (10, (), ())
 
 
-def test_a_folder_without_images_says_what_is_there_instead(tmp_path):
-    with pytest.raises(DataError, match="is no folder"):
+def test_folder_without_images_is_refused_with_its_contents(tmp_path):
+    with pytest.raises(DataError, match="is not a folder"):
         listing.photos_in(tmp_path / "none")
     (tmp_path / "clip.heic").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"holds no images .*left out 1 \(clip.heic\)"):
+    with pytest.raises(DataError, match=r"contains no images .*skipped 1 \(clip.heic\)"):
         listing.photos_in(tmp_path)
 
 
-def test_a_sample_draws_whole_people(people):
-    found = listing.photos_in(people)
-    some = listing.sampled(found, 7, seed=1)
+def test_sample_draws_people_with_all_their_photos(people):
+    source = listing.photos_in(people)
+    some = listing.sampled(source, 7, seed=1)
     assert len(some.photos) == 6
     assert len(some.people) == 2
     assert {photo.name.split("/")[0] for photo in some.photos} == set(some.people)
     assert sorted({photo.person for photo in some.photos}) == [0, 1]
-    assert listing.sampled(found, 9) is found
+    assert listing.sampled(source, 9) is source
     with pytest.raises(CdmlLabError, match="alone has 3 photos, more than the 2"):
-        listing.sampled(found, 2)
+        listing.sampled(source, 2)
     loose = listing.photos_in(people, people=False)
     assert len(listing.sampled(loose, 4).photos) == 4
 
 
 def test_more_photos_than_fit_into_memory_are_refused_before_any_is_read(people):
-    found = listing.photos_in(people)
-    listing.refuse_too_many(found, 9)
+    source = listing.photos_in(people)
+    listing.refuse_too_many(source, 9)
     with pytest.raises(CdmlLabError, match=r"9 photos, and every pair .*people with --sample 8$"):
-        listing.refuse_too_many(found, 8)
+        listing.refuse_too_many(source, 8)
 
 
 # Reading
@@ -93,22 +93,22 @@ def test_every_photo_has_an_outcome_and_bad_ones_are_named(people, net):
     (people / "Ann/broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     Image.new("RGB", (60, 60)).save(people / "Bob <b>/empty.png")
     dot_photo(people / "Cid/tiny.png", 12.0)
-    found = album.read(listing.photos_in(people), net, Dots(), least_eyes_px=15.0)
-    assert len(found.items) == 9
-    assert found.embeddings.shape == (9, 8)
-    assert found.person.tolist() == [0] * 3 + [1] * 3 + [2] * 3
-    assert sorted(found.missing) == ["Ann/broken.png", "Bob <b>/empty.png", "Cid/tiny.png"]
-    assert "cannot be decoded" in found.missing["Ann/broken.png"]
-    assert "no face was found" in found.missing["Bob <b>/empty.png"]
-    assert "pixels between the eyes" in found.missing["Cid/tiny.png"]
+    faces = album.read(listing.photos_in(people), net, Dots(), least_eyes_px=15.0)
+    assert len(faces.items) == 9
+    assert faces.embeddings.shape == (9, 8)
+    assert faces.person.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    assert sorted(faces.missing) == ["Ann/broken.png", "Bob <b>/empty.png", "Cid/tiny.png"]
+    assert "cannot be decoded" in faces.missing["Ann/broken.png"]
+    assert "no face was found" in faces.missing["Bob <b>/empty.png"]
+    assert "pixels between the eyes" in faces.missing["Cid/tiny.png"]
 
 
 def test_embeddings_are_those_of_the_aligned_faces_in_order(people, net):
     kept = []
-    found = album.read(
+    faces = album.read(
         listing.photos_in(people), net, Dots(), keep=lambda item, pixels: kept.append(pixels)
     )
-    assert (net.embed(np.stack(kept)) == found.embeddings).all()
+    assert (net.embed(np.stack(kept)) == faces.embeddings).all()
     assert kept[0].shape == (32, 32, 3)
 
 
@@ -123,11 +123,11 @@ class Two:
         return [face._replace(box=face.box * 0.6, landmarks=less), face]
 
 
-def test_of_a_person_the_largest_face_counts_and_of_nobody_known_every_one(people, net):
+def test_labelled_photos_use_the_largest_face_and_unlabelled_ones_all_faces(people, net):
     known = album.read(listing.photos_in(people), net, Two())
-    assert [(item.number, item.of) for item in known.items] == [(1, 2)] * 9
+    assert [(item.number, item.total) for item in known.items] == [(1, 2)] * 9
     unknown = album.read(listing.photos_in(people, people=False), net, Two())
-    assert [(item.number, item.of) for item in unknown.items] == [(1, 2), (2, 2)] * 9
+    assert [(item.number, item.total) for item in unknown.items] == [(1, 2), (2, 2)] * 9
     assert unknown.items[0].eyes_px > unknown.items[1].eyes_px
 
 
@@ -137,7 +137,7 @@ def test_more_faces_than_fit_into_memory_are_refused(people, net, monkeypatch):
         album.read(listing.photos_in(people), net, Dots())
 
 
-def test_photos_without_any_face_are_one_sentence(tmp_path, net):
+def test_photos_without_any_face_are_refused_in_one_sentence(tmp_path, net):
     Image.new("RGB", (60, 60)).save(tmp_path / "empty.png")
     with pytest.raises(
         CdmlLabError, match=r"none of the 1 photos .*; empty.png: no face was found"
@@ -145,14 +145,14 @@ def test_photos_without_any_face_are_one_sentence(tmp_path, net):
         album.read(listing.photos_in(tmp_path), net, Dots())
 
 
-def test_a_grey_network_of_another_size_and_crop_is_fed_what_its_file_says(people, tmp_path):
+def test_grey_network_of_another_size_and_crop_gets_the_input_its_file_records(people, tmp_path):
     given = network(tmp_path / "odd.safetensors", size=48, crop=[5.0, 21.75, 107.0, 123.75])
     odd = network_and_evaluation(given, None, None, 1)[0]
     kept = []
     album.read(listing.photos_in(people), odd, Dots(), keep=lambda item, x: kept.append(x))
     (face,) = Dots().find(kept[0])
-    wanted = (TEMPLATE_112 - [5.0, 21.75]) * 48 / 102
-    assert face.landmarks == pytest.approx(wanted, abs=1.0)
+    expected = (TEMPLATE_112 - [5.0, 21.75]) * 48 / 102
+    assert face.landmarks == pytest.approx(expected, abs=1.0)
 
 
 # The report
@@ -171,24 +171,24 @@ def test_the_page_loads_nothing_and_shows_every_face(people, net):
     sheet = text[text.index('id="sheet"') :]
     assert sheet.count("<figure>") == 9
     assert "Cid/broken.png: the image cannot be decoded" in sheet
-    for words in ("no probability", "Relatives", "must not decide about anybody"):
+    for words in ("not the probability", "Relatives", "must never decide"):
         assert words in text
     assert "no interval: 3 people are too few, 10 are needed" in text
 
 
-def test_nobody_known_needs_a_threshold_to_group_at(people, net):
+def test_unlabelled_photos_need_a_threshold_for_grouping(people, net):
     read = album.read(listing.photos_in(people, people=False), net, Dots())
-    with pytest.raises(CdmlLabError, match=r"does not say who is shown.*--calibration or"):
+    with pytest.raises(CdmlLabError, match=r"has no folder per person.*--calibration or"):
         report.findings(read, 0.1)
-    found = report.findings(read, 0.1, cut=0.99999999)
-    assert len(set(found.group.tolist())) > 1
-    assert found.names[0] == "group 1"
-    assert "groups by likeness" in page(found, net, "dots")
+    findings = report.findings(read, 0.1, cut=0.99999999)
+    assert len(set(findings.group.tolist())) > 1
+    assert findings.names[0] == "group 1"
+    assert "groups by likeness" in page(findings, net, "dots")
     assert set(report.findings(read, 0.1, cut=-1.0).group.tolist()) == {0}
 
 
 def test_two_faces_of_one_photo_in_one_group_are_pointed_out(people, net):
     read = album.read(listing.photos_in(people, people=False), net, Two())
-    found = report.findings(read, 0.1, cut=-1.0)
-    assert len(found.one_photo) == 9
-    assert "A person is in a photo once" in page(found, net, "dots")
+    findings = report.findings(read, 0.1, cut=-1.0)
+    assert len(findings.one_photo) == 9
+    assert "A person is in a photo once" in page(findings, net, "dots")

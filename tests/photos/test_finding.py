@@ -1,4 +1,4 @@
-"""Faces found in photos of every kind, and cut out of them."""
+"""Finding and cropping faces in photos of every kind."""
 
 import io
 import sys
@@ -47,7 +47,7 @@ def test_landmarks_of_a_rendered_face_are_where_the_head_has_them(mtcnn):
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
-def test_a_turned_photo_is_turned_back_and_its_face_is_cut_out_upright(mtcnn, quarters):
+def test_rotated_photo_is_rotated_back_and_its_face_cropped_upright(mtcnn, quarters):
     photo = on_ground(faces()[1, 0])
     upright = finding.look(photo, mtcnn)
     seen = finding.look(np.ascontiguousarray(np.rot90(photo, -quarters)), mtcnn)
@@ -57,7 +57,7 @@ def test_a_turned_photo_is_turned_back_and_its_face_is_cut_out_upright(mtcnn, qu
     assert np.abs(first - second).mean() < 2.0
 
 
-def test_a_photo_turned_by_its_exif_needs_no_turn(mtcnn):
+def test_photo_rotated_by_its_exif_needs_no_rotation(mtcnn):
     photo = Image.fromarray(np.rot90(on_ground(faces()[1, 0])))
     exif = photo.getexif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to show
@@ -75,20 +75,20 @@ def test_a_grey_photo_has_a_face(mtcnn):
 
 def test_several_faces_come_largest_first(mtcnn):
     photo = on_ground(scaled(faces()[0, 0], 90), faces()[1, 0], scaled(faces()[2, 0], 60))
-    found = finding.look(photo, mtcnn).faces
-    assert len(found) == 3
-    assert [int(face.box[0] + face.box[2]) // 2 for face in found] == pytest.approx(
+    largest_first = finding.look(photo, mtcnn).faces
+    assert len(largest_first) == 3
+    assert [int(face.box[0] + face.box[2]) // 2 for face in largest_first] == pytest.approx(
         [214, 65, 348], abs=12
     )
 
 
 @pytest.mark.parametrize("shape", [(2, 2), (19, 400), (20, 20), (240, 320)])
-def test_where_there_is_no_face_none_is_found(mtcnn, shape):
+def test_no_face_is_found_in_a_photo_without_one(mtcnn, shape):
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert finding.look(noise, mtcnn) == ([], 0)
 
 
-def test_a_detector_that_fails_is_a_sentence(mtcnn):
+def test_failing_detector_is_reported_in_one_sentence(mtcnn):
     with pytest.raises(DataError, match=r"^MTCNN fails on this image"):
         mtcnn.find(np.zeros((64, 64, 2), dtype=np.uint8))
 
@@ -118,7 +118,7 @@ def test_landmarks_come_back_in_pixels_of_the_photo(quarters, scale, monkeypatch
     assert top < bottom
 
 
-def test_no_turn_where_none_is_wanted():
+def test_no_rotation_is_tried_when_disabled():
     photo = np.ascontiguousarray(np.rot90(dotted(POINTS, 100, 90, 3.0)))
     assert finding.look(photo, Dots(), turn=False).faces == []
 
@@ -135,10 +135,10 @@ def test_a_large_face_is_averaged_and_lands_in_the_same_place(square):
     landmarks = TEMPLATE_112 * 10 + [300, 200]
     photo = dotted(landmarks, 1700, 1900, 40.0)
     cut = finding.cut_out(photo, Face(np.zeros(4), landmarks, 1.0), 112, square)
-    (found,) = Dots().find(cut)
+    (face,) = Dots().find(cut)
     left, top, right, _ = square or (0.0, 0.0, 112.0, 112.0)
-    wanted = (TEMPLATE_112 - [left, top]) * 112 / (right - left)
-    assert found.landmarks == pytest.approx(wanted, abs=0.7)
+    expected = (TEMPLATE_112 - [left, top]) * 112 / (right - left)
+    assert face.landmarks == pytest.approx(expected, abs=0.7)
     stripes = np.full((1600, 1600, 3), 0, dtype=np.uint8)
     stripes[:, ::2] = 255
     flat = finding.cut_out(stripes, Face(np.zeros(4), TEMPLATE_112 * 10 + 200, 1.0))
@@ -156,7 +156,9 @@ def test_a_face_at_the_edge_is_cut_out_with_black_outside():
 def test_faces_that_are_too_small_are_refused_with_their_size():
     small, large = face_of(0, 0, 9, 9, 6.0), face_of(0, 0, 50, 50)
     assert usable([large, small]) == [large]
-    with pytest.raises(DataError, match=r"6\.0 pixels between the eyes, and at least 10"):
+    with pytest.raises(
+        DataError, match=r"6\.0 pixels between the eyes, fewer than the minimum of 10"
+    ):
         usable([small])
     assert usable([small], 6.0) == [small]
     with pytest.raises(DataError, match="no face was found"):
@@ -172,7 +174,7 @@ def test_largest_first_goes_by_area():
 
 
 def test_rows_of_opencv_become_faces():
-    """Left, top, width, height; the person's right eye, which is left as seen, first."""
+    """Left, top, width, height; the person's right eye, on the left of the image, is first."""
     (face,) = yunet.faces_of([[10, 20, 30, 40, 15, 30, 33, 31, 24, 42, 17, 52, 31, 53, 0.93]])
     assert face.box.tolist() == [10, 20, 40, 60]
     assert face.landmarks.tolist() == [[15, 30], [33, 31], [24, 42], [17, 52], [31, 53]]
@@ -187,23 +189,23 @@ def test_boxes_of_insightface_become_faces():
 
 
 @pytest.mark.parametrize(
-    ("name", "module", "said"),
+    ("name", "module", "message"),
     [
         ("yunet", "cv2", r"^YuNet needs OpenCV, .*pip install opencv-python-headless$"),
         ("scrfd", "insightface.model_zoo", r"^SCRFD needs insightface.* pip install insightface"),
         ("mtcnn", "facenet_pytorch", r'^finding faces with MTCNN needs .*"cdmllab\[photos\]"$'),
     ],
 )
-def test_what_is_not_installed_is_named(name, module, said, monkeypatch, tmp_path):
+def test_missing_package_of_a_detector_is_named(name, module, message, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingPackageError, match=said):
+    with pytest.raises(MissingPackageError, match=message):
         detectors.create(name, None if name == "mtcnn" else tmp_path)
 
 
-def test_detectors_are_asked_for_with_what_they_need(tmp_path):
+def test_detectors_are_created_with_their_requirements(tmp_path):
     with pytest.raises(CdmlLabError, match="no detector 'mtcn' \\(did you mean 'mtcnn'\\?\\)"):
         detectors.create("mtcn")
     with pytest.raises(CdmlLabError, match="yunet needs its model file: --detector-model"):
         detectors.create("yunet")
-    with pytest.raises(CdmlLabError, match="MTCNN brings its own weights"):
+    with pytest.raises(CdmlLabError, match="MTCNN includes its weights"):
         detectors.create("mtcnn", tmp_path)

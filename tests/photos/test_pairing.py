@@ -1,4 +1,4 @@
-"""Protocols of one's own folder: who is dealt where, and whether other people's rules read them."""
+"""Protocols from a folder of photos: folds, pairs, and formats that other code reads."""
 
 import pickle
 
@@ -31,7 +31,7 @@ def folder(root, counts, side=16, names=None):
 
 
 @pytest.mark.parametrize("counts", [(2,) * 20, (40, *(2,) * 9, *(1,) * 10), (9, 8, 7, 6, 5) * 6])
-def test_folds_share_nobody_and_each_has_both_kinds(counts):
+def test_folds_share_no_people_and_each_has_both_kinds(counts):
     ids = people(*counts)
     fold = deal(ids, 10, seed=1)
     for k in range(10):
@@ -53,20 +53,20 @@ def test_folds_have_about_as_many_genuine_pairs():
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "message"),
     [
         ((3, 3, 3), "3 people, 3 of them .* do not fill 10 folds"),
-        ((2,) * 5 + (1,) * 30, "35 people, 5 of them .*; 5 folds could be filled"),
-        ((5,) * 12, "12 people, 12 of them .*; 6 folds could be filled"),
+        ((2,) * 5 + (1,) * 30, "35 people, 5 of them .*; 5 folds are possible"),
+        ((5,) * 12, "12 people, 12 of them .*; 6 folds are possible"),
     ],
 )
-def test_too_few_people_are_refused_with_what_would_do(counts, said):
-    with pytest.raises(CdmlLabError, match=said):
+def test_too_few_people_are_refused_with_possible_settings(counts, message):
+    with pytest.raises(CdmlLabError, match=message):
         draw(people(*counts), Rules())
 
 
-def test_too_few_pairs_are_refused_with_what_there_is():
-    with pytest.raises(CdmlLabError, match=r"fold \d has 2 and 4: at most 2 a fold"):
+def test_too_few_pairs_are_refused_with_the_available_number():
+    with pytest.raises(CdmlLabError, match=r"fold \d has 2 and 4: at most 2 can be drawn"):
         draw(people(*(2,) * 8), Rules(folds=4, per_fold=3))
 
 
@@ -82,7 +82,7 @@ def test_the_same_seed_draws_the_same_pairs_and_every_fold_the_same_number():
     assert len(np.unique(both, axis=1).T) == 80
 
 
-def test_hard_impostors_are_the_most_alike_one_for_each_two_people_first():
+def test_hard_impostors_are_the_most_similar_with_one_per_two_people_first():
     ids = people(*(3,) * 8)
     rng = np.random.default_rng(0)
     e = rng.normal(size=(24, 16))
@@ -98,8 +98,8 @@ def test_hard_impostors_are_the_most_alike_one_for_each_two_people_first():
                 two = tuple(sorted((ids[i], ids[j])))
                 if ids[i] < ids[j] and e[i] @ e[j] > best.get(two, (-2, ()))[0]:
                     best[two] = (e[i] @ e[j], tuple(sorted((i, j))))
-        wanted = [pair for _, pair in sorted(best.values(), reverse=True)[:3]]
-        assert got[:3] == wanted
+        expected = [pair for _, pair in sorted(best.values(), reverse=True)[:3]]
+        assert got[:3] == expected
         assert len(set(got)) == 6
     assert (easy.first[easy.same] == hard.first[hard.same]).all()
 
@@ -125,7 +125,7 @@ def lfw_reader(root):
     return folds, per_fold, paths, same
 
 
-def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
+def test_all_three_formats_contain_the_same_pairs_and_pixels(tmp_path):
     names = [f"Ann {k}" if k % 2 else f"Zoë_{k}" for k in range(20)]
     source = photos_in(folder(tmp_path / "people", (3, 4) * 10, names=names))
     made = protocol.make(source, Rules(folds=10, per_fold=3))
@@ -133,7 +133,9 @@ def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
     protocol.write(made, out)
 
     judged = protocols.load(str(out / "protocol.npz"))
-    wanted = judged.images.read(np.stack([judged.pairs.first, judged.pairs.second], 1).reshape(-1))
+    expected = judged.images.read(
+        np.stack([judged.pairs.first, judged.pairs.second], 1).reshape(-1)
+    )
     assert np.bincount(judged.pairs.fold).tolist() == [6] * 10
     who = np.concatenate(judged.people())
     folds = np.concatenate([judged.pairs.fold] * 2)
@@ -143,15 +145,15 @@ def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
         stored, same = pickle.load(file, encoding="bytes")  # written above
     assert len(stored) == 2 * len(same) == 120
     assert same == judged.pairs.same.tolist()
-    assert (bins.read(out / "protocol.bin").decoded() == wanted).all()
+    assert (bins.read(out / "protocol.bin").decoded() == expected).all()
     cut = np.array_split(np.arange(len(same)), 10)  # sklearn's KFold without shuffling
     assert [k for k, rows in enumerate(cut) for _ in rows] == judged.pairs.fold.tolist()
 
     number, per_fold, paths, listed = lfw_reader(out)
     assert (number, per_fold) == (10, 3)
     assert listed == judged.pairs.same.tolist()
-    shown = np.stack([np.asarray(Image.open(path)) for path in paths])
-    assert (shown == wanted).all()
+    decoded = np.stack([np.asarray(Image.open(path)) for path in paths])
+    assert (decoded == expected).all()
     ours = pair_lists.lfw(out / "pairs.txt")
     assert (ours.pairs.fold == judged.pairs.fold).all()
     assert len(ours.files_below(out / "images")) == len(made.jpeg)
@@ -161,7 +163,7 @@ def test_all_three_forms_hold_the_same_pairs_of_the_same_pixels(tmp_path):
     assert inspect(out / "protocol.npz").facts["people"] == "20"
 
 
-def test_jpegs_of_aligned_faces_are_kept_as_they_are(tmp_path):
+def test_jpegs_of_aligned_faces_are_copied_unchanged(tmp_path):
     root = folder(tmp_path / "people", (2, 2, 2, 2))
     for png in root.rglob("*.png"):
         Image.open(png).save(png.with_suffix(".jpg"), quality=70)
@@ -170,7 +172,7 @@ def test_jpegs_of_aligned_faces_are_kept_as_they_are(tmp_path):
     assert set(made.jpeg) <= {path.read_bytes() for path in root.rglob("*.jpg")}
 
 
-def test_a_corrupt_image_is_named_and_the_rest_goes_on(tmp_path):
+def test_corrupt_image_is_named_and_skipped(tmp_path):
     root = folder(tmp_path / "people", (3, 3, 3, 3))
     (root / "p1/1.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
     made = protocol.make(photos_in(root), Rules(folds=2))
@@ -178,18 +180,18 @@ def test_a_corrupt_image_is_named_and_the_rest_goes_on(tmp_path):
     assert len(made.pairs.same) > 0
 
 
-def test_images_that_are_no_aligned_faces_ask_for_alignment(tmp_path):
+def test_images_that_are_not_aligned_faces_are_refused_with_the_option_named(tmp_path):
     root = folder(tmp_path / "people", (2, 2, 2, 2))
     Image.new("RGB", (20, 16)).save(root / "p3/0.png")
     with pytest.raises(CdmlLabError, match=r"^p3/0.png is 20 x 16 pixels, others are 16 x 16.*--"):
         protocol.make(photos_in(root), Rules(folds=2))
 
 
-def test_what_a_protocol_cannot_do_without(tmp_path):
+def test_impossible_protocols_are_refused(tmp_path):
     root = folder(tmp_path / "people", (2, 2, 2, 2))
     with pytest.raises(CdmlLabError, match="hard impostors are chosen by a network: --model"):
         protocol.make(photos_in(root), Rules(folds=2, hard=0.5))
-    with pytest.raises(CdmlLabError, match="does not say who is shown"):
+    with pytest.raises(CdmlLabError, match="needs one folder per person"):
         protocol.make(photos_in(root, people=False), Rules(folds=2))
     made = protocol.make(photos_in(root), Rules(folds=2))
     with pytest.raises(CdmlLabError, match="is not empty"):
@@ -208,7 +210,7 @@ def test_names_for_lists_have_no_spaces_and_stay_different():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"identity": [0, 0, 1, 1]}, "1 pairs contradict the identities"),
         ({"fold": [0, 1], "identity": [0, 0, 1, 2]}, None),
@@ -222,7 +224,7 @@ def test_names_for_lists_have_no_spaces_and_stay_different():
         ({"images": np.zeros((4, 8, 8, 3))}, "images must be uint8"),
     ],
 )  # fmt: skip
-def test_inspect_says_what_is_wrong_with_a_protocol(tmp_path, change, said):
+def test_inspect_reports_faults_of_a_protocol(tmp_path, change, message):
     arrays = {
         "images": np.zeros((4, 8, 8, 3), np.uint8),
         "first": [0, 2],
@@ -230,6 +232,6 @@ def test_inspect_says_what_is_wrong_with_a_protocol(tmp_path, change, said):
         "same": [1, 0],
     }
     np.savez(tmp_path / "p.npz", **(arrays | change))
-    found = inspect(tmp_path / "p.npz")
-    assert found.kind == "protocol"
-    assert found.problems == [] if said is None else said in " ".join(found.problems)
+    report = inspect(tmp_path / "p.npz")
+    assert report.kind == "protocol"
+    assert report.problems == [] if message is None else message in " ".join(report.problems)

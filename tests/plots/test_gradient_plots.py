@@ -63,7 +63,7 @@ def test_sample_paths_draw_some_of_each_group_and_its_median():
     _, (ax,) = plots.figure()
     values = np.arange(40.0).reshape(4, 10)
     groups = {"right": [0, 1, 2, 3, 4, 5, 6], "wrong": [7, 8, 9]}
-    plots.sample_paths(ax, range(1, 5), values, groups, shown=3, ylabel="margin (rad)")
+    plots.sample_paths(ax, range(1, 5), values, groups, per_group=3, ylabel="margin (rad)")
     medians = {
         line.get_label(): line.get_ydata()
         for line in ax.lines

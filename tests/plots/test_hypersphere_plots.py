@@ -5,7 +5,7 @@ from cdmllab import plots
 from cdmllab.analysis import sphere
 
 
-def test_flat_map_gives_each_identity_its_own_look():
+def test_flat_map_gives_each_identity_a_different_marker():
     _, (ax,) = plots.figure()
     labels = np.repeat(np.arange(25), 2)
     plots.flat_map(ax, np.arange(100.0).reshape(50, 2), labels + 7, title="t")
@@ -34,7 +34,7 @@ def test_neighbour_angles_are_shares_and_the_bound_is_drawn():
     assert [t.get_text() for t in ax.texts] == ["bound 90.0°"]
 
 
-def test_spectra_rise_to_the_whole_in_the_colour_of_their_loss():
+def test_spectra_rise_to_one_in_the_colour_of_their_loss():
     _, (ax,) = plots.figure()
     plots.spectra(
         ax, {"CDML, strangers": [0.5, 0.3, 0.2], "random": [1 / 3] * 3}, styles={"random": ":"}
@@ -44,7 +44,7 @@ def test_spectra_rise_to_the_whole_in_the_colour_of_their_loss():
     assert ax.lines[1].get_linestyle() == ":"
 
 
-def test_margins_show_wrong_labels_apart_and_the_medians_without_them():
+def test_margins_show_wrong_labels_separately_and_the_medians_without_them():
     _, (ax,) = plots.figure()
     difficulty, margin = np.arange(20.0), np.linspace(0.5, 0.3, 20)
     wrong = np.arange(20) >= 18
@@ -58,7 +58,7 @@ def test_margins_show_wrong_labels_apart_and_the_medians_without_them():
     assert set(base.get_ydata()) == {0.35}
 
 
-def test_histogram_of_angles_has_chance_beside_it():
+def test_histogram_of_angles_includes_chance():
     _, (ax,) = plots.figure()
     plots.angle_histogram(ax, [0.5, 0.0, 0.1], [True, False, False], bins=36, chance_dim=64)
     (line,) = ax.lines

@@ -13,7 +13,7 @@ def test_family_follows_from_the_name():
     ]
 
 
-def test_shares_of_a_row_add_up_to_the_whole():
+def test_shares_of_a_row_add_up_to_one():
     _, (ax,) = plots.figure()
     plots.shares(ax, {"a": [1, 3], "b": [5, 5]}, ["x", "y"])
     widths = np.array([bar.get_width() for bar in ax.patches]).reshape(2, 2)

@@ -134,7 +134,7 @@ def test_contact_sheet_is_one_jpeg_with_labels_as_text():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (5, 16, 12, 3), dtype=np.uint8)
     svg = plots.contact_sheet(
-        images, 3, rows=["a & b", "c"], heads=["0", "1", "2"], shown=24
+        images, 3, rows=["a & b", "c"], heads=["0", "1", "2"], image_px=24
     )._repr_svg_()
     root = ET.fromstring(svg)
     space = "{http://www.w3.org/2000/svg}"

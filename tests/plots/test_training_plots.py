@@ -34,7 +34,7 @@ def test_differences_are_filled_where_the_family_has_them_clear():
     assert ax.get_ylim() == (2.5, -0.5)
 
 
-def test_sample_margins_leave_out_steps_without_a_value():
+def test_sample_margins_skip_steps_without_a_value():
     _, (ax,) = plots.figure()
     plots.sample_margins(
         ax, [1, 2, 3], [0.3, 0.3, np.nan], [0.4, 0.4, np.nan], [0.5, 0.5, np.nan], "cdml"

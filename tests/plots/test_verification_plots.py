@@ -134,7 +134,7 @@ def test_error_sheet_reports_invalid_input(shapes, message):
         plots.error_sheet(ax, np.zeros(shapes[0]), np.zeros(shapes[1]), np.zeros(shapes[2]))
 
 
-def test_error_rates_leave_empty_bins_out():
+def test_error_rates_skip_empty_bins():
     result = error_rates.by_nuisance([True, False, True], [0.0, 1.0, 25.0], [0.0, 10.0, 20.0, 30.0])
     _, (ax,) = plots.figure()
     plots.error_rates(ax, result, name="cdml", nuisance="yaw (degrees)")

@@ -10,8 +10,8 @@ from cdmllab import runs
 @pytest.fixture
 def mirror() -> Iterator[Mirror]:
     """A mirror on the loopback interface."""
-    with serving() as found:
-        yield found
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ class Made(NamedTuple):
 
 
 def make(folder: Path, mirror: Mirror) -> Made:
-    """The row, its files put on a mirror; `folder` takes the preset and what is zipped."""
+    """The row, with its files on a mirror; `folder` receives the preset and the zipped files."""
     world = FaceWorld(PEOPLE, EACH, size=SIZE)
     jpegs = [encode_jpeg(face) for face in world.read(np.arange(len(world)))]
     pack = write_pack(folder / "inner", world.labels.tolist(), size=SIZE, images=jpegs)

@@ -1,4 +1,4 @@
-"""A row from mirror to verdict: each step done once, whatever stops it in between."""
+"""A row from mirror to verdict: each step is done once, even if interrupted in between."""
 
 import json
 import multiprocessing
@@ -24,45 +24,48 @@ FINAL = (steps.COMPARISON, f"{steps.RELEASE}/README.md", f"{steps.RELEASE}/model
 def planned(row, sets, data, work):
     """A plan without its probe."""
     config, changes = plan.configure(row, OPTIONS)
-    wanted = plan.wanted(row, sets)
+    required = plan.required_sets(row, sets)
     timed = plan.Timed("", 0.0, 1.0, 1.0, Probe(1.0, 1.0, 0.0, 1.0, 1))
-    return plan.RowPlan(config, changes, wanted, 0, 0, 1, 128, timed, None)
+    return plan.RowPlan(config, changes, required, 0, 0, 1, 128, timed, None)
 
 
-def go(mini, data, tell=lambda _: None, within=None):
+def go(mini, data, report=lambda _: None, within=None):
     work = steps.RowWork(mini.row, 0, within)
     steps.accept(work, list(mini.sets.sets))
-    made = planned(mini.row, mini.sets, data, work.folder)
-    return steps.carry_out(work, made, data, tell, options=OPTIONS, patience=SHORT)
+    row_plan = planned(mini.row, mini.sets, data, work.folder)
+    return steps.carry_out(work, row_plan, data, report, options=OPTIONS, patience=SHORT)
 
 
 def final(folder: Path) -> dict[str, bytes]:
     return {name: (folder / name).read_bytes() for name in FINAL}
 
 
-def test_row_goes_from_its_mirror_to_a_verdict_and_is_not_done_twice(mini, data, mirror):
-    said = []
-    done = go(mini, data, said.append)
+def test_row_is_fetched_trained_and_judged_once(mini, data, mirror):
+    messages = []
+    done = go(mini, data, messages.append)
     assert done.verdict.startswith(
         ("Reproduced within the errors", "Not reproduced", "Above the published")
     )
-    assert [line.split(":")[0] for line in said if not line.startswith((" ", "step", "mini"))] == [
+    steps_reported = [
+        line.split(":")[0] for line in messages if not line.startswith((" ", "step", "mini"))
+    ]
+    assert steps_reported == [
         "fetch", "fetch", "prepare", "prepare", "train", "evaluate", "compare",
     ]  # fmt: skip
     kept = json.loads((done.folder / steps.COMPARISON).read_text())
     (one,) = kept["protocols"]
     assert (one["protocol"], one["published"], len(one["per_fold"])) == ("lfw", 65.0, 10)
     assert kept["deviations"] == ["it is small"]
-    before, asked = final(done.folder), len(mirror.asked)
+    before, requests = final(done.folder), len(mirror.asked)
     weights = (done.run.folder / "backbone.safetensors").stat().st_mtime_ns
     again = []
     assert go(mini, data, again.append).compared == done.compared
-    assert (final(done.folder), len(mirror.asked)) == (before, asked)
+    assert (final(done.folder), len(mirror.asked)) == (before, requests)
     assert (done.run.folder / "backbone.safetensors").stat().st_mtime_ns == weights
     assert "evaluate: lfw (done before)" in again
 
 
-def test_card_is_the_hubs_and_says_what_the_network_reaches(mini, data):
+def test_card_follows_the_hub_and_reports_the_results(mini, data):
     done = go(mini, data)
     text = (done.folder / steps.RELEASE / "README.md").read_text()
     head = yaml.safe_load(text.split("---")[1])
@@ -75,10 +78,10 @@ def test_card_is_the_hubs_and_says_what_the_network_reaches(mini, data):
 
 
 def work_until_killed(mini, data, pipe, within):
-    def tell(line):
+    def report(line):
         pipe.send(line)
 
-    go(mini, data, tell, within)
+    go(mini, data, report, within)
 
 
 def test_row_killed_at_each_step_ends_with_the_same_files(mini, data, tmp_path, monkeypatch):
@@ -118,10 +121,10 @@ def test_row_killed_at_each_step_ends_with_the_same_files(mini, data, tmp_path, 
     assert not [p for p in other.rglob("*") if p.name.endswith((".part", ".unpacking"))]
 
 
-def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data(
+def test_real_row_starts_without_a_network_and_names_the_source_of_its_data(
     data, tmp_path, monkeypatch
 ):
-    """Closed: every address is one that nobody answers on."""
+    """Without a network: no address answers."""
     from cdmllab.data import registry
     from cdmllab.reproduction import find
 
@@ -129,24 +132,24 @@ def test_real_row_starts_without_a_network_and_says_where_a_person_gets_its_data
     monkeypatch.setenv("CDMLLAB_GOOGLE_DRIVE", "http://127.0.0.1:9")
     row = find("casia/r50_lite_cdml")
     work = steps.RowWork(row, 0)
-    made = planned(row, registry.load(), data, work.folder)
+    row_plan = planned(row, registry.load(), data, work.folder)
     with pytest.raises(
         DataError, match=r"faces_webface_112x112\.zip could not be .*\(Google Drive .*By hand"
     ):
-        steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
+        steps.carry_out(work, row_plan, data, lambda _: None, options=OPTIONS, patience=SHORT)
     assert [p.name for p in data.rglob("*") if p.is_file()] == []
 
 
-def test_nothing_is_begun_where_the_disk_is_too_small(mini, data, mirror):
+def test_nothing_is_started_on_a_disk_that_is_too_small(mini, data, mirror):
     work = steps.RowWork(mini.row, 0)
-    made = planned(mini.row, mini.sets, data, work.folder)._replace(
+    row_plan = planned(mini.row, mini.sets, data, work.folder)._replace(
         disk_bytes=5 * 10**9, free_bytes=2 * 10**9
     )
     with pytest.raises(
         CdmlLabError,
         match=r"needs 5\.0 GB of disk, but only 2\.0 GB are free: nothing was downloaded",
     ):
-        steps.carry_out(work, made, data, lambda _: None, options=OPTIONS)
+        steps.carry_out(work, row_plan, data, lambda _: None, options=OPTIONS)
     assert mirror.asked == []
 
 
@@ -157,7 +160,7 @@ def test_pack_of_another_size_is_refused(mini, data):
         go(mini._replace(sets=sets), data)
 
 
-def test_consent_is_asked_for_what_would_be_fetched_and_remembered(mini, data):
+def test_consent_is_required_for_missing_data_and_remembered(mini, data):
     work = steps.RowWork(mini.row, 0)
     assert [one.name for one in steps.missing_consent(mini.row, work, mini.sets, data)] == [
         "mini",
@@ -173,13 +176,13 @@ def test_consent_is_asked_for_what_would_be_fetched_and_remembered(mini, data):
     assert steps.missing_consent(mini.row, fresh, mini.sets, data) == []
 
 
-def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_path):
+def test_plan_states_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_path):
     work = steps.RowWork(mini.row, 0)
-    made = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
-    told = "\n".join(plan.lines(mini.row, made))
+    row_plan = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
+    text = "\n".join(plan.lines(mini.row, row_plan))
     assert mirror.asked == []
-    assert made.fetch_bytes == sum(one.bytes for one in mini.sets.sets.values())
-    assert made.images == 128
+    assert row_plan.fetch_bytes == sum(one.bytes for one in mini.sets.sets.values())
+    assert row_plan.images == 128
     for word in (
         "licence: to be tried",
         "history: some faces; rendered",
@@ -187,11 +190,11 @@ def test_plan_says_the_cost_before_anything_is_fetched(mini, data, mirror, tmp_p
         "MiB",
         "differs  it is small",
     ):
-        assert word in told
-    assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ per second on cpu", told)
+        assert word in text
+    assert re.search(r"of training here \(3 epochs of 128 images at [\d,]+ per second on cpu", text)
 
 
-def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path, monkeypatch):
+def test_recorded_row_is_read_by_the_table_of_chapter_12(mini, data, tmp_path, monkeypatch):
     from cdmllab.reproduction import ledger
     from cdmllab.results import audit, sweeps
 
@@ -200,11 +203,11 @@ def test_recorded_row_is_what_the_table_of_chapter_12_reads(mini, data, tmp_path
     (results / "sweeps").mkdir(parents=True)
     assert sweeps.trained_as_published(mini.row.preset, results) == {}
     done = go(mini, data)
-    made = planned(mini.row, mini.sets, data, done.folder)
-    path = ledger.write(done, made, results)
+    row_plan = planned(mini.row, mini.sets, data, done.folder)
+    path = ledger.write(done, row_plan, results)
     assert path == results / "reproductions/mini__s0.json"
-    found = sweeps.trained_as_published(mini.row.preset, results)
-    assert found["lfw accuracy"] == pytest.approx([done.compared[0].ours / 100], abs=1e-5)
+    published = sweeps.trained_as_published(mini.row.preset, results)
+    assert published["lfw accuracy"] == pytest.approx([done.compared[0].ours / 100], abs=1e-5)
     _, faults = audit.check(results, tmp_path)
     assert not [fault for fault in faults if "has no" in fault]
 
@@ -221,14 +224,14 @@ def test_comparison_and_evaluation_name_the_copy_of_the_bin(mini, data):
 
 def test_plan_is_measured_once(mini, data, monkeypatch):
     work = steps.RowWork(mini.row, 0)
-    made = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
+    row_plan = plan.make(mini.row, mini.sets, data, work.folder, OPTIONS)
     steps.accept(work, list(mini.sets.sets))
-    steps.carry_out(work, made, data, lambda _: None, options=OPTIONS, patience=SHORT)
+    steps.carry_out(work, row_plan, data, lambda _: None, options=OPTIONS, patience=SHORT)
     monkeypatch.setattr(plan, "probe", None)  # to call it would fail
     again = steps.RowWork(mini.row, 0)
     assert (
         plan.make(mini.row, mini.sets, data, again.folder, OPTIONS, again.measured).timed
-        == made.timed
+        == row_plan.timed
     )
 
 
@@ -237,10 +240,10 @@ def test_row_is_trained_by_two_processes_that_share_the_batch(mini, data):
     config, changes = plan.configure(mini.row, options)
     assert (config.batch_size, config.loss.options["backend"]) == (8, "sharded")
     work = steps.RowWork(mini.row, 0)
-    made = planned(mini.row, mini.sets, data, work.folder)._replace(
+    row_plan = planned(mini.row, mini.sets, data, work.folder)._replace(
         config=config, deviations=changes
     )
-    done = steps.carry_out(work, made, data, lambda _: None, options=options, patience=SHORT)
+    done = steps.carry_out(work, row_plan, data, lambda _: None, options=options, patience=SHORT)
     assert done.run.status == "finished"
     assert (
         "2 processes with 8 images each" in (done.folder / steps.RELEASE / "README.md").read_text()

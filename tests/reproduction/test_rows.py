@@ -1,6 +1,4 @@
-"""The table of rows follows from the published tables, and a comparison from numbers worked by
-hand.
-"""
+"""The table of rows follows from the published tables; comparisons against worked values."""
 
 import math
 
@@ -25,10 +23,10 @@ LFW = Accuracy(
 )
 
 
-def test_every_published_row_with_a_preset_is_there_by_each_recipe():
-    wanted = [p for row in published.ROWS for p in (row.preset, row.datn_code_preset) if p]
-    assert len(wanted) == 28
-    assert [row.preset for row in table() if row.name != "demo"] == wanted
+def test_every_published_row_with_a_preset_is_listed_for_each_recipe():
+    expected = [p for row in published.ROWS for p in (row.preset, row.datn_code_preset) if p]
+    assert len(expected) == 28
+    assert [row.preset for row in table() if row.name != "demo"] == expected
     for row in table():
         assert presets.load(row.preset).name == row.preset
         assert set(row.pairs) >= set(row.protocols)
@@ -97,7 +95,7 @@ def test_standard_error_of_a_spread_is_a_third_over_folds_and_all_of_it_over_see
                                                         "points)"),
      (0.9990, "Above the published numbers: ours is higher on lfw (+0.40 points)")],
 )  # fmt: skip
-def test_verdict_says_in_words_what_the_numbers_say(ours, words):
+def test_verdict_describes_the_numbers(ours, words):
     compared = compare.compare(row(), {"lfw": LFW.model_copy(update={"value": ours})})
     assert compare.verdict(compared).startswith(words)
 

@@ -53,9 +53,9 @@ def test_verdicts_of_a_family_follow_adjusted_p_values():
 
 def test_identical_arms_do_not_count_as_a_test():
     same, apart = paired(np.ones(8), np.ones(8)), paired(np.arange(8.0), np.full(8, 1.2))
-    found = family({"same": same, "apart": apart})
-    assert found["same"].verdict == "not distinguishable"
-    assert found["apart"].p_family == apart.p
+    adjusted = family({"same": same, "apart": apart})
+    assert adjusted["same"].verdict == "not distinguishable"
+    assert adjusted["apart"].p_family == apart.p
     assert family({"same": same})["same"].p_family == 1.0
     shifted = paired(np.ones(8), np.zeros(8))  # no spread, but not identical
     assert family({"shifted": shifted, "apart": apart})["shifted"].verdict == "higher"
@@ -100,11 +100,11 @@ def test_pairs_for_equivalence_reach_the_requested_power():
     n = pairs_for_equivalence(0.25, 0.2)
     draws = np.random.default_rng(0).normal(0.0, 0.25, (4000, n))
     half = stats.t.ppf(0.95, n - 1) * draws.std(axis=1, ddof=1) / math.sqrt(n)
-    shown = (np.abs(draws.mean(axis=1)) + half < 0.2).mean()
-    assert 0.78 < shown < 0.86
+    share = (np.abs(draws.mean(axis=1)) + half < 0.2).mean()
+    assert 0.78 < share < 0.86
     draws = draws[:, :-1]  # one pair fewer is too few, or very nearly
     half = stats.t.ppf(0.95, n - 2) * draws.std(axis=1, ddof=1) / math.sqrt(n - 1)
-    assert (np.abs(draws.mean(axis=1)) + half < 0.2).mean() < shown
+    assert (np.abs(draws.mean(axis=1)) + half < 0.2).mean() < share
     assert pairs_for_equivalence(0.0, 0.2) == 2
     with pytest.raises(ValueError, match="no number of pairs below 100,000"):
         pairs_for_equivalence(1e6, 0.1)

@@ -1,4 +1,4 @@
-"""The published rows: complete, joined to presets, and the same numbers as the presets' headers."""
+"""The published rows are complete, have presets, and agree with the presets' headers."""
 
 import pytest
 
@@ -22,22 +22,22 @@ def test_every_row_has_its_numbers():
 
 
 def test_every_published_training_has_a_preset_and_every_preset_a_row():
-    told = {name for row in published.ROWS for name in (row.preset, row.datn_code_preset) if name}
+    named = {name for row in published.ROWS for name in (row.preset, row.datn_code_preset) if name}
     known = {name for name in presets.names() if name.startswith(("casia/", "ms1mv3/"))}
-    assert told == known
+    assert named == known
 
 
 @pytest.mark.parametrize(
     "row", [row for row in published.ROWS if row.preset], ids=lambda row: row.preset
 )
-def test_headers_promise_what_was_published(row):
-    wanted = " / ".join(f"{row.accuracy[name]:.2f}" for name in ("lfw", "cfp_fp", "agedb_30"))
+def test_headers_quote_the_published_accuracies(row):
+    expected = " / ".join(f"{row.accuracy[name]:.2f}" for name in ("lfw", "cfp_fp", "agedb_30"))
     for name in filter(None, (row.preset, row.datn_code_preset)):
-        assert wanted in presets.header(name)["expect"]
+        assert expected in presets.header(name)["expect"]
         assert presets.load(name).backbone.name == row.backbone
 
 
-def test_templates_rise_with_the_far():
+def test_tar_of_templates_rises_with_the_far():
     for row in published.TEMPLATES:
         assert len(row.tar) == len(published.FARS)
         assert list(row.tar) == sorted(row.tar)

@@ -34,8 +34,8 @@ def test_readme_reports_the_recorded_difference():
     ]
     for sweep in ("lab_main", "lab_document"):
         difference = Recorded(sweep).difference("compare", "cdml_easy", "arcface", named)
-        assert difference.told() in readme
+        assert difference.format() in readme
         assert f"over {difference.n} paired seeds" in readme
         assert difference.verdict == "not distinguishable"  # "no difference was found"
     of_the_margin = Recorded("lab_losses").difference("compare", "softmax", "arcface", named)
-    assert f"softmax without any margin differs from ArcFace by {of_the_margin.told()}" in readme
+    assert f"softmax without any margin differs from ArcFace by {of_the_margin.format()}" in readme

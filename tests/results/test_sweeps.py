@@ -49,15 +49,20 @@ def results_folder(tmp_path_factory):
     path.write_text(yaml.safe_dump(SPEC, sort_keys=False))
     runs = tmp_path_factory.mktemp("runs")
     spec = load(path)
-    told = record.of(spec, Sweep(spec, runs).run(Here(runs)))
-    for run in every_run(told):
+    sweep_record = record.build(spec, Sweep(spec, runs).run(Here(runs)))
+    for run in every_run(sweep_record):
         run |= {"git_dirty": False, "git_commit": "0" * 40, "citable": True}
-    record.write(told, path.with_suffix(".json"))
+    record.write(sweep_record, path.with_suffix(".json"))
     return folder
 
 
-def every_run(told):
-    return [run for stage in told["stages"] for group in stage["groups"] for run in group["runs"]]
+def every_run(sweep_record):
+    return [
+        run
+        for stage in sweep_record["stages"]
+        for group in stage["groups"]
+        for run in group["runs"]
+    ]
 
 
 @pytest.fixture
@@ -83,7 +88,7 @@ def test_record_returns_the_measured_values(recorded):
     assert step[-1] == 28
     assert mean[0] > mean[-1] > 0
     assert np.all(sd >= 0)
-    minus_arcface = recorded.beside("compare", "cdml", "arcface", "loss")[1]
+    minus_arcface = recorded.curve_difference("compare", "cdml", "arcface", "loss")[1]
     np.testing.assert_allclose(
         minus_arcface, mean - recorded.curve("compare", "arcface", "loss")[1]
     )
@@ -130,51 +135,53 @@ def test_unknown_name_in_a_record_is_reported(recorded, query, message):
         query(recorded)
 
 
-def copy(results_folder, tmp_path, change=lambda told: None, **spec):
+def copy(results_folder, tmp_path, change=lambda sweep_record: None, **spec):
     """A copy of the results with a change to the record or its spec."""
     (tmp_path / "results/sweeps").mkdir(parents=True)
     target = tmp_path / "results/sweeps/toy.json"
-    told = json.loads((results_folder / "sweeps/toy.json").read_text())
-    change(told)
-    record.write(told, target)
+    sweep_record = json.loads((results_folder / "sweeps/toy.json").read_text())
+    change(sweep_record)
+    record.write(sweep_record, target)
     target.with_suffix(".yaml").write_text(yaml.safe_dump({**SPEC, **spec}, sort_keys=False))
     return tmp_path / "results"
 
 
-def at_an_unknown_commit(told):
-    every_run(told)[5] |= {"git_commit": "unknown", "git_dirty": None, "citable": False}
+def at_an_unknown_commit(sweep_record):
+    every_run(sweep_record)[5] |= {"git_commit": "unknown", "git_dirty": None, "citable": False}
 
 
-def started_at_an_unknown_commit(told):
-    every_run(told)[5]["citable"] = False
+def started_at_an_unknown_commit(sweep_record):
+    every_run(sweep_record)[5]["citable"] = False
 
 
-def dirty(told):
-    every_run(told)[5]["git_dirty"] = True
+def dirty(sweep_record):
+    every_run(sweep_record)[5]["git_dirty"] = True
 
 
-def missing(told):
-    told["stages"][1]["groups"][1]["runs"].pop()
+def missing(sweep_record):
+    sweep_record["stages"][1]["groups"][1]["runs"].pop()
 
 
-def unexpected_seed(told):
-    told["stages"][1]["groups"][1]["runs"].append({**every_run(told)[-1], "seed": 7})
+def unexpected_seed(sweep_record):
+    sweep_record["stages"][1]["groups"][1]["runs"].append(
+        {**every_run(sweep_record)[-1], "seed": 7}
+    )
 
 
-def not_evaluated(told):
-    del told["stages"][1]["groups"][0]["runs"][0]["measures"]["digits/known"]
+def not_evaluated(sweep_record):
+    del sweep_record["stages"][1]["groups"][0]["runs"][0]["measures"]["digits/known"]
 
 
-def unmirrored(told):
-    told["stages"][1]["groups"][0]["flip"] = True
+def unmirrored(sweep_record):
+    sweep_record["stages"][1]["groups"][0]["flip"] = True
 
 
-def in_two_precisions(told):
-    told["stages"][1]["groups"][0]["runs"][0]["precision"] = "bfloat16"
+def in_two_precisions(sweep_record):
+    sweep_record["stages"][1]["groups"][0]["runs"][0]["precision"] = "bfloat16"
 
 
-def without_stage(told):
-    told["stages"].pop()
+def without_stage(sweep_record):
+    sweep_record["stages"].pop()
 
 
 def test_sound_record_has_no_faults(results_folder, tmp_path):
@@ -184,8 +191,8 @@ def test_sound_record_has_no_faults(results_folder, tmp_path):
 
 
 def test_record_without_flip_has_no_faults(results_folder, tmp_path):
-    def forget(told):
-        for stage in told["stages"]:
+    def forget(sweep_record):
+        for stage in sweep_record["stages"]:
             for group in stage["groups"]:
                 del group["flip"]
 
@@ -235,18 +242,18 @@ def test_records_need_provenance_and_citations_need_records(tmp_path):
     folder, book = tmp_path / "results", tmp_path / "book"
     (book / "chapters").mkdir(parents=True)
     folder.mkdir()
-    whole = {
+    complete = {
         "command": "cdmllab bench x",
         "git_commit": "0" * 40,
         "git_dirty": False,
         "versions": {},
     }
-    (folder / "good.json").write_text(json.dumps(whole))
-    (folder / "bad.json").write_text(json.dumps({**whole, "git_dirty": True}))
-    unknown = {**whole, "git_commit": "unknown", "git_dirty": None, "citable": False}
+    (folder / "good.json").write_text(json.dumps(complete))
+    (folder / "bad.json").write_text(json.dumps({**complete, "git_dirty": True}))
+    unknown = {**complete, "git_commit": "unknown", "git_dirty": None, "citable": False}
     (folder / "lost.json").write_text(json.dumps(unknown))
-    (folder / "old.json").write_text(json.dumps({**whole, "git_commit": None}))
-    (folder / "part.json").write_text(json.dumps({**whole, "citable": False}))
+    (folder / "old.json").write_text(json.dumps({**complete, "git_commit": None}))
+    (folder / "part.json").write_text(json.dumps({**complete, "citable": False}))
     (folder / "poor.json").write_text(json.dumps({"git_commit": "0" * 40}))
     (folder / "torn.json").write_text("{")
     (book / "chapters/01_x.py").write_text(
@@ -267,15 +274,15 @@ def test_records_need_provenance_and_citations_need_records(tmp_path):
 def test_executed_chapters_need_provenance(tmp_path):
     folder = tmp_path / "results"
     folder.mkdir()
-    whole = {
+    complete = {
         "command": "cdmllab book run 9",
         "git_commit": "0" * 40,
         "git_dirty": False,
         "versions": {},
     }
     for name, provenance in (
-        ("good", whole),
-        ("dirty", {**whole, "git_dirty": True}),
+        ("good", complete),
+        ("dirty", {**complete, "git_dirty": True}),
         ("none", None),
     ):
         metadata = {"cdmllab": {"provenance": provenance}} if provenance else {}
@@ -289,9 +296,7 @@ def test_executed_chapters_need_provenance(tmp_path):
 
 
 def test_commits_are_looked_up_in_a_complete_history(tmp_path):
-    """In a folder that git does not know, no commit can be checked, and the report says that none
-    was.
-    """
+    """In a folder outside git no commit can be checked, and the report states it."""
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=b"]
     results = tmp_path / "results"
     results.mkdir()

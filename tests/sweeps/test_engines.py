@@ -1,4 +1,4 @@
-"""Where a sweep's trainings are done, and what a kill costs there."""
+"""Engines that run a sweep's trainings, and the effect of a kill."""
 
 import json
 import os
@@ -18,10 +18,8 @@ from cdmllab.sweeps import Sweep, engines, load
 SLOW = {**DIGITS, "epochs": 8, "watch": {"checkpoint_every": 10, "log_every": 1}}
 
 
-def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
-    """A worker is killed in its first training; it is begun again, and the other one does not
-    notice.
-    """
+def test_local_processes_survive_the_kill_of_one(tmp_path):
+    """A worker killed in its first training is restarted, and the other one is not affected."""
     spec = load(
         written(
             tmp_path, settings=SLOW, stages={"one": {"seeds": 3, "protocols": ["digits/known"]}}
@@ -40,14 +38,14 @@ def test_processes_of_this_machine_and_one_that_is_killed(tmp_path):
 
         engine.submit = watched
         sweep = Sweep(spec, tmp_path)
-        found = sweep.run(engine)["one"]
+        finished = sweep.run(engine)["one"]
     assert killed == [True]
-    assert len(found) == 3
+    assert len(finished) == 3
     attempts = {row.task: row.attempts for row in sweep.rows()}
     assert attempts == {"one/s0": 1, "one/s1": 2, "one/s2": 1}
     assert (
         len([run for run in Run.list(tmp_path) if run.config["seed"] == 1]) == 1
-    )  # continued, not begun anew
+    )  # continued, not started again
 
 
 def test_a_local_ray(tmp_path):
@@ -56,17 +54,17 @@ def test_a_local_ray(tmp_path):
     with engines.ray("local", tmp_path) as engine:
         assert engine.room >= 1
         sweep = Sweep(spec, tmp_path)
-        found = sweep.run(engine)["one"]
-    assert len(found) == 2
-    assert all(one.measures["digits/known"]["accuracy"] > 0.5 for one in found)
+        finished = sweep.run(engine)["one"]
+    assert len(finished) == 2
+    assert all(one.measures["digits/known"]["accuracy"] > 0.5 for one in finished)
     assert {row.state for row in sweep.rows()} == {"finished"}
     assert json.loads((sweep.folder / "states.json").read_text())[0]["state"] == "finished"
 
 
-def test_ray_workers_look_in_the_folders_of_whoever_started_the_sweep(tmp_path, monkeypatch):
+def test_ray_workers_use_the_folders_of_the_process_that_started_the_sweep(tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
-    told = {}
-    monkeypatch.setattr(ray, "init", lambda **options: told.update(options))
+    options_given = {}
+    monkeypatch.setattr(ray, "init", lambda **options: options_given.update(options))
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4})
     monkeypatch.chdir(tmp_path)
@@ -74,13 +72,13 @@ def test_ray_workers_look_in_the_folders_of_whoever_started_the_sweep(tmp_path, 
     monkeypatch.setenv("CDMLLAB_DATA", "a:/b")
     with engines.ray("somewhere:1") as engine:
         assert engine.within == str(tmp_path / "mine")
-    assert told["runtime_env"]["env_vars"] == {
+    assert options_given["runtime_env"]["env_vars"] == {
         "CDMLLAB_RUNS": str(tmp_path / "mine"),
         "CDMLLAB_DATA": f"{tmp_path / 'a'}:/b",
     }
 
 
-def test_only_a_death_is_worth_another_try():
+def test_only_a_dead_process_is_retried():
     ray = pytest.importorskip("ray")
     assert engines.died(BrokenProcessPool("dead"))
     assert engines.died(ray.exceptions.WorkerCrashedError())
@@ -104,7 +102,7 @@ def kill_the_trainer(within, part):
 
 
 def test_processes_end_with_the_sweep_that_is_killed(tmp_path):
-    """No orphan goes on training: whoever starts the same sweep again must not meet it."""
+    """No orphan continues training, since it would collide with a restart of the sweep."""
     path = written(tmp_path, settings=SLOW, stages={"one": {"seeds": 2}})
     environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cdmllab", "sweep", str(path), "--workers", "2"]
@@ -117,4 +115,4 @@ def test_processes_end_with_the_sweep_that_is_killed(tmp_path):
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.count("finished") == 2
-    assert len(list(Run.list(tmp_path / "runs"))) == 2  # continued, not begun anew
+    assert len(list(Run.list(tmp_path / "runs"))) == 2  # continued, not started again

@@ -52,7 +52,7 @@ def done(tasks, value):
     ]
 
 
-def test_every_arm_meets_every_point_of_its_grid(tmp_path):
+def test_every_arm_is_trained_at_every_point_of_its_grid(tmp_path):
     spec = load(written(tmp_path))
     tasks = expand.tasks(spec, "tune", {})
     assert [task.name for task in tasks] == [
@@ -73,7 +73,7 @@ def test_every_arm_meets_every_point_of_its_grid(tmp_path):
     assert spec.about == "What is asked."
 
 
-def test_a_tuned_stage_takes_each_arm_at_its_best_point(tmp_path):
+def test_tuned_stage_uses_each_arm_at_its_best_point(tmp_path):
     spec = load(written(tmp_path))
     best = {"tune/arcface/loss.scale=16.0/s0", "tune/cdml/loss.scale=8.0,loss.alpha=0.3/s0"}
     earlier = {
@@ -113,8 +113,8 @@ def test_one_point_for_all_arms_is_the_best_on_average(tmp_path):
     ] == [16.0] * 6
 
 
-@pytest.mark.parametrize(("measure", "wanted"), [("accuracy", "cdml"), ("eer", "arcface")])
-def test_the_winner_goes_on_alone(tmp_path, measure, wanted):
+@pytest.mark.parametrize(("measure", "winner"), [("accuracy", "cdml"), ("eer", "arcface")])
+def test_only_the_winner_is_trained_in_the_next_stage(tmp_path, measure, winner):
     tune = {**PLAIN["stages"]["tune"], "choose_by": measure}
     large = {"winner_of": "tune", "settings": {"epochs": 3}, "start_from": "tune"}
     spec = load(written(tmp_path, stages={"tune": tune, "large": large}))
@@ -123,8 +123,8 @@ def test_the_winner_goes_on_alone(tmp_path, measure, wanted):
         for t in expand.tasks(spec, "tune", {})
     ]
     (task,) = expand.tasks(spec, "large", {"tune": earlier})
-    assert (task.arm, task.config["loss"]["name"], task.config["epochs"]) == (wanted, wanted, 3)
-    assert task.config["start_from"] == f"runs/{wanted}"
+    assert (task.arm, task.config["loss"]["name"], task.config["epochs"]) == (winner, winner, 3)
+    assert task.config["start_from"] == f"runs/{winner}"
 
 
 def test_several_presets_name_the_tasks(tmp_path):
@@ -196,7 +196,7 @@ def test_a_wrong_setting_names_stage_and_arm(tmp_path):
         expand.tasks(spec, "a", {})
 
 
-def test_files_that_are_no_spec(tmp_path):
+def test_files_that_are_not_a_spec_are_refused(tmp_path):
     with pytest.raises(CdmlLabError, match="does not exist"):
         load(tmp_path / "none.yaml")
     (tmp_path / "list.yaml").write_text("- 1")
@@ -214,7 +214,7 @@ LAB = {
 }
 
 
-def test_every_seed_can_have_a_world_of_its_own(tmp_path):
+def test_every_seed_can_have_a_separate_world(tmp_path):
     stage = {"seeds": 3, "protocols": ["lab/lfw"], "world_per_seed": True}
     spec = load(written(tmp_path, settings=LAB, stages={"compare": stage}))
     tasks = expand.tasks(spec, "compare", {})

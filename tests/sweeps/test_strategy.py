@@ -14,8 +14,8 @@ def test_the_strategy_of_the_source_document_in_the_lab_at_toy_size(tmp_path, mo
     it.
     """
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
-    told = yaml.safe_load((results.folder() / "sweeps/strategy_lab.yaml").read_text())
-    tune, large = told["stages"]["tune"], told["stages"]["large"]
+    settings = yaml.safe_load((results.folder() / "sweeps/strategy_lab.yaml").read_text())
+    tune, large = settings["stages"]["tune"], settings["stages"]["large"]
     tune |= {
         "settings": {
             "data.num_identities": 12,
@@ -31,12 +31,12 @@ def test_the_strategy_of_the_source_document_in_the_lab_at_toy_size(tmp_path, mo
         "protocols": ["lab-validation/cfp_ff"],
     }
     large["export"] = ["onnx"]
-    (tmp_path / "strategy.yaml").write_text(yaml.safe_dump(told, sort_keys=False))
+    (tmp_path / "strategy.yaml").write_text(yaml.safe_dump(settings, sort_keys=False))
     spec = load(tmp_path / "strategy.yaml")
-    found = Sweep(spec, tmp_path).run(Here(tmp_path))
-    assert len(found["tune"]) == 6
-    (last,) = found["large"]
-    assert last.task.arm == expand.winner(spec.stages["tune"], found["tune"])
+    finished = Sweep(spec, tmp_path).run(Here(tmp_path))
+    assert len(finished["tune"]) == 6
+    (last,) = finished["large"]
+    assert last.task.arm == expand.winner(spec.stages["tune"], finished["tune"])
     assert last.task.config["data"]["num_identities"] == 16
     assert last.measures["lab-validation/cfp_ff"]["auc"] > 0.5
     assert (Path(last.run) / "export/backbone.onnx").is_file()

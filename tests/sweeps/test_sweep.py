@@ -1,4 +1,4 @@
-"""Sweeps of trainings on digits, each a second: what is done, skipped and tried again."""
+"""Sweeps of trainings on digits, each of a second: finished, skipped and retried tasks."""
 
 import shutil
 from concurrent.futures import Future
@@ -18,7 +18,7 @@ from cdmllab.training import Config, datasets, train
 
 
 class Here:
-    """An engine that does each task at once, in this process; `before` may raise in its place."""
+    """An engine that does each task at once in this process; `before` may raise instead."""
 
     def __init__(self, within, before=lambda task: None, room=1):
         self.within, self.before, self.room, self.done = within, before, room, []
@@ -36,7 +36,7 @@ class Here:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A sweep of three stages, done once: its spec, the folder of its runs, what it found."""
+    """A finished sweep of three stages: the folder of its runs, its spec, results and messages."""
     folder = tmp_path_factory.mktemp("finished")
     spec = load(
         written(
@@ -53,41 +53,40 @@ def finished(tmp_path_factory):
             ),
         )
     )
-    told = []
-    found = Sweep(spec, folder).run(Here(folder), told.append)
-    return folder, spec, found, told
+    messages = []
+    done = Sweep(spec, folder).run(Here(folder), messages.append)
+    return folder, spec, done, messages
 
 
-def test_a_sweep_trains_judges_and_goes_from_stage_to_stage(finished):
-    folder, _, found, told = finished
-    assert [len(found[name]) for name in ("tune", "compare", "large")] == [6, 4, 2]
-    assert (
-        len(list(Run.list(folder))) == 10
-    )  # seed 0 of the two best points was trained when they were found
-    large = found["large"][1]
+def test_sweep_trains_and_evaluates_stage_by_stage(finished):
+    folder, _, done, messages = finished
+    assert [len(done[name]) for name in ("tune", "compare", "large")] == [6, 4, 2]
+    # Seed 0 of the two best points was trained in the stage that chose them.
+    assert len(list(Run.list(folder))) == 10
+    large = done["large"][1]
     assert large.task.arm in ("arcface", "cdml")
-    begun = Run.open(large.task.config["start_from"]).config
-    assert (begun["loss"], begun["seed"]) == (large.task.config["loss"], 1)
+    start = Run.open(large.task.config["start_from"]).config
+    assert (start["loss"], start["seed"]) == (large.task.config["loss"], 1)
     assert 0.5 < large.measures["digits/known"]["accuracy"] <= 1.0
     assert len(large.per_fold["digits/known"]) == 10
-    assert sum(line.startswith("[") for line in told) == 12
-    assert told[-1].startswith("[2/2] large/")
+    assert sum(line.startswith("[") for line in messages) == 12
+    assert messages[-1].startswith("[2/2] large/")
 
 
 def test_the_summary_has_a_row_for_every_arm_and_point(finished):
-    _, spec, found, _ = finished
-    lines = summary(spec, "tune", found["tune"])
+    _, spec, done, _ = finished
+    lines = summary(spec, "tune", done["tune"])
     assert len(lines) == 1 + 6
     assert sum("<- best of this arm" in line for line in lines) == 2
-    assert "±" in summary(spec, "compare", found["compare"])[1]
+    assert "±" in summary(spec, "compare", done["compare"])[1]
 
 
-def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choose(finished):
-    _, spec, found, _ = finished
+def test_protocol_without_accuracy_is_recorded_when_nothing_is_chosen(finished):
+    _, spec, by_stage, _ = finished
     templates = {"lab/ijb": {"tar_at_far_0.001": 0.2}}
-    done = [one._replace(measures=one.measures | templates) for one in found["compare"]]
-    assert summary(spec, "compare", done) == summary(spec, "compare", found["compare"])
-    (stage,) = record.of(spec, {"compare": done})["stages"]
+    done = [one._replace(measures=one.measures | templates) for one in by_stage["compare"]]
+    assert summary(spec, "compare", done) == summary(spec, "compare", by_stage["compare"])
+    (stage,) = record.build(spec, {"compare": done})["stages"]
     assert stage["chosen"] == {}
     assert all(
         run["measures"]["lab/ijb"] == templates["lab/ijb"]
@@ -96,27 +95,27 @@ def test_a_protocol_without_accuracy_is_recorded_where_there_is_nothing_to_choos
     )
 
 
-def test_what_is_finished_is_not_done_again(finished):
-    folder, spec, found, _ = finished
+def test_finished_tasks_are_not_repeated(finished):
+    folder, spec, done, _ = finished
     engine = Here(folder)
     again = Sweep(spec, folder)
     assert {row.state for row in again.rows()} == {"finished"}
-    assert again.run(engine) == found
+    assert again.run(engine) == done
     assert engine.done == []
 
 
 def one_digit_is_another(monkeypatch):
-    """The digits as they would be if somebody had drawn over the first image."""
-    whole = datasets.load("digits", {})
-    images = whole.images.copy()
+    """The digits with a changed first image."""
+    digits = datasets.load("digits", {})
+    images = digits.images.copy()
     images[0] = 255 - images[0]
-    changed = ArraySet(images, whole.labels, whole.num_identities)
+    changed = ArraySet(images, digits.labels, digits.num_identities)
     monkeypatch.setitem(
         datasets._TABLE, "digits", datasets.DataSource("", lambda: changed, lambda: "")
     )
 
 
-def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
+def test_tasks_trained_on_other_data_are_repeated(tmp_path, monkeypatch):
     spec = load(written(tmp_path, stages={"one": {"seeds": 2}}))
     first = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     with monkeypatch.context() as patched:
@@ -127,15 +126,17 @@ def test_what_was_trained_on_other_data_is_done_again(tmp_path, monkeypatch):
         assert not {one.run for one in first} & {one.run for one in second}
     looks = []
     look = datasets.look
-    monkeypatch.setattr(datasets, "look", lambda *of: (looks.append(of), look(*of))[1])
+    monkeypatch.setattr(
+        datasets, "look", lambda *arguments: (looks.append(arguments), look(*arguments))[1]
+    )
     again = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     assert {one.run for one in again} == {
         one.run for one in first
-    }  # the data is as it was at first
+    }  # the data is the original again
     assert len(looks) <= 1 + 2  # once for the table of states, once for each run that is found
 
 
-def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
+def test_task_started_on_other_data_is_restarted(tmp_path, monkeypatch):
     spec = load(written(tmp_path, stages={"one": {}}))
     (only,) = expand.tasks(spec, "one", {})
     with monkeypatch.context() as patched:
@@ -145,15 +146,15 @@ def test_what_was_begun_on_other_data_is_begun_anew(tmp_path, monkeypatch):
         )
         with pytest.raises(KeyError):
             train(Config.parse(only.config), within=tmp_path)
-    told = []
-    done = task.carry_out(only, tmp_path, told.append)
-    (begun, finished) = Run.list(tmp_path)
-    assert (begun.status, finished.status) == ("failed", "finished")
+    messages = []
+    done = task.carry_out(only, tmp_path, messages.append)
+    (failed, finished) = Run.list(tmp_path)
+    assert (failed.status, finished.status) == ("failed", "finished")
     assert done.run == str(finished.folder)
-    assert any("was started on other data (images)" in line for line in told)
+    assert any("was started on other data (images)" in line for line in messages)
 
 
-def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
+def test_missing_evaluation_is_repeated(tmp_path):
     spec = load(written(tmp_path, stages={"one": {"protocols": ["digits/known"], "seeds": 2}}))
     first = Sweep(spec, tmp_path).run(Here(tmp_path))["one"]
     next((tmp_path / first[0].run).glob("eval/*.json")).unlink()
@@ -163,7 +164,7 @@ def test_an_evaluation_that_is_gone_is_made_again(tmp_path):
     assert len(list(Run.list(tmp_path))) == 2
 
 
-def test_mirrored_images_asked_for_later_are_judged_again(finished, tmp_path):
+def test_mirrored_images_requested_later_are_evaluated_again(finished, tmp_path):
     plain = {"protocols": ["digits/known"], "seeds": 1}
     first = Sweep(load(written(tmp_path, stages={"one": plain})), tmp_path).run(Here(tmp_path))[
         "one"
@@ -173,11 +174,11 @@ def test_mirrored_images_asked_for_later_are_judged_again(finished, tmp_path):
     assert engine.done == ["one/s0"]
     assert again[0].run == first[0].run
     assert again[0].measures != first[0].measures
-    (group,) = record.of(spec, {"one": again})["stages"][0]["groups"]
+    (group,) = record.build(spec, {"one": again})["stages"][0]["groups"]
     assert group["flip"] is True
 
 
-def test_the_table_of_states_shows_what_runs_and_what_is_gone(tmp_path):
+def test_table_of_states_shows_running_and_missing_tasks(tmp_path):
     spec = load(written(tmp_path, stages={"one": {"protocols": ["digits/known"], "seeds": 1}}))
     sweep = Sweep(spec, tmp_path)
     seen = []
@@ -202,7 +203,7 @@ def test_runs_of_the_command_line_are_found(tmp_path):
     assert done.run == str(before.run.folder)
 
 
-def test_a_dead_process_is_tried_again_and_an_error_is_not(tmp_path):
+def test_dead_process_is_retried_and_an_error_is_not(tmp_path):
     spec = load(written(tmp_path, retries=2, stages={"one": {"seeds": 3}}))
     tries = {}
 
@@ -237,7 +238,7 @@ def test_retries_end(tmp_path):
     assert sweep.rows()[0].attempts == 2
 
 
-def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch):
+def test_missing_data_is_reported_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "empty"))
     spec = load(
         written(
@@ -252,7 +253,7 @@ def test_missing_data_is_told_before_any_work(tmp_path, monkeypatch):
     assert engine.done == []
 
 
-def test_two_processes_on_one_sweep(tmp_path):
+def test_second_process_on_one_sweep_is_refused(tmp_path):
     spec = load(written(tmp_path, stages={"one": {}}))
     sweep = Sweep(spec, tmp_path)
     sweep.folder.mkdir(parents=True)
@@ -263,7 +264,7 @@ def test_two_processes_on_one_sweep(tmp_path):
         Sweep(spec, tmp_path).run(Here(tmp_path))
 
 
-def test_unreadable_states_are_told(tmp_path):
+def test_unreadable_states_are_reported(tmp_path):
     spec = load(written(tmp_path, stages={"one": {}}))
     sweep = Sweep(spec, tmp_path)
     sweep.folder.mkdir(parents=True)

@@ -9,12 +9,12 @@ from cdmllab.training import entry
 
 
 class _PowerCutError(Exception):
-    """No code expects it, so nothing is tidied up."""
+    """Not caught anywhere, so nothing is cleaned up."""
 
 
 @contextmanager
 def power_cut(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
-    """End what trains inside after a step; the run's record still says that it is running."""
+    """End a training in the block after a step; the run's record still has the status running."""
     original = entry.Run.log
 
     def log(run, **values):

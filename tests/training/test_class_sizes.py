@@ -33,7 +33,7 @@ def config(**changes):
 
 
 @pytest.mark.parametrize("name", BY_SIZE)
-def test_a_trained_loss_knows_its_class_sizes(name, data, tmp_path):
+def test_trained_loss_has_its_class_sizes(name, data, tmp_path):
     folder(data / "people", [7, 1, 4])
     trained = train(config(loss={"name": name}), within=tmp_path)
     assert trained.head.policy.class_sizes.count.tolist() == [7, 1, 4]
@@ -51,13 +51,13 @@ def test_a_cap_on_the_images_of_an_identity_counts(data, tmp_path):
 @pytest.mark.parametrize("name", ["ldam", "logit_adjustment", "sphereface2", "uniface"])
 def test_a_resumed_training_ends_with_the_same_loss(name, data, tmp_path, monkeypatch):
     folder(data / "people", [7, 1, 4])
-    wanted = config(loss={"name": name, "scale": 16.0})
-    whole = train(wanted, within=tmp_path / "whole")
+    settings = config(loss={"name": name, "scale": 16.0})
+    uninterrupted = train(settings, within=tmp_path / "whole")
     with power_cut(monkeypatch, 4):
-        train(wanted, within=tmp_path / "cut")
+        train(settings, within=tmp_path / "cut")
     (run,) = Run.list(tmp_path / "cut")
     resumed = resume(run.folder)
-    want = whole.head.state_dict()
+    want = uninterrupted.head.state_dict()
     for key, value in resumed.head.state_dict().items():
         assert torch.equal(value, want[key]), key
     if name in ("sphereface2", "uniface"):

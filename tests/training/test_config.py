@@ -27,7 +27,7 @@ def test_changed_checks_and_leaves_the_original():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"epoch": 3}, "epoch"),
         ({"optimiser": {"learning_rate": 0.1}}, "learning_rate"),
@@ -46,8 +46,8 @@ def test_changed_checks_and_leaves_the_original():
         ({"loss": {"name": "triplet", "backend": "sharded"}}, "it has no backend"),
     ],
 )
-def test_wrong_settings_are_named(change, said):
-    with pytest.raises(ValueError, match=said):
+def test_invalid_settings_are_named(change, message):
+    with pytest.raises(ValueError, match=message):
         Config.parse({**PLAIN, **change})
 
 

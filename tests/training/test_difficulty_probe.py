@@ -1,4 +1,4 @@
-"""A run on the face lab can watch how its easiness scores follow what is truly hard."""
+"""A run on the face lab logs how its easiness scores follow the true difficulty."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def lab(folder, monkeypatch):
     return Config.parse(LAB)
 
 
-def test_a_run_writes_down_how_its_scores_follow_the_truth(lab, folder):
+def test_run_logs_how_its_scores_follow_the_truth(lab, folder):
     m = train(lab, within=folder).run.metrics()
     looked = np.isfinite(m["truth/similarity"])
     assert list(m["step"][looked]) == [1, 6, 12, 18]
@@ -52,7 +52,7 @@ def test_a_run_writes_down_how_its_scores_follow_the_truth(lab, folder):
         assert np.all((margins > 0.49 * 0.79) & (margins < 0.49 * 1.21))
 
 
-def test_looking_does_not_move_the_training(lab, folder, tmp_path):
+def test_probing_does_not_change_the_training(lab, folder, tmp_path):
     plain = train(Config.parse({**LAB, "watch": {"log_every": 6}}), within=tmp_path)
     watched = train(lab, within=folder)
     for a, b in zip(
@@ -61,10 +61,8 @@ def test_looking_does_not_move_the_training(lab, folder, tmp_path):
         assert torch.equal(a, b)
 
 
-def test_a_head_that_knows_gets_full_marks(lab):
-    """Embeddings that lie the further from their centre the harder the image is: the scores must
-    see it.
-    """
+def test_perfect_head_gets_full_marks(lab):
+    """Embeddings that are farther from their centre the harder the image is."""
     source = datasets.load("lab", lab.data.options)
     truth = Truth(source, lambda x: x)
     head = create("arcface", embedding_dim=16, num_identities=12, scale=16.0).eval()
@@ -82,19 +80,19 @@ def test_a_head_that_knows_gets_full_marks(lab):
             away = torch.nn.functional.normalize(torch.randn(len(true), 16, generator=rng), dim=1)
             return centres[true] + 2e-3 * difficulty.argsort().argsort()[:, None] * away
 
-    told = truth.look(Placed(), head)
-    assert told["truth/similarity"] > 0.9
-    assert told["truth/similarity_auc"] > 0.9
+    metrics = truth.look(Placed(), head)
+    assert metrics["truth/similarity"] > 0.9
+    assert metrics["truth/similarity_auc"] > 0.9
     assert (
-        told["truth/angle_deg_easy"]
-        < told["truth/angle_deg_middling"]
-        < told["truth/angle_deg_hard"]
+        metrics["truth/angle_deg_easy"]
+        < metrics["truth/angle_deg_middling"]
+        < metrics["truth/angle_deg_hard"]
     )
-    assert told["truth/angle_deg_hard"] < told["truth/angle_deg_mislabelled"]
-    assert told["truth/margin_rad_easy"] == pytest.approx(0.5, abs=1e-4)
+    assert metrics["truth/angle_deg_hard"] < metrics["truth/angle_deg_mislabelled"]
+    assert metrics["truth/margin_rad_easy"] == pytest.approx(0.5, abs=1e-4)
 
 
-def test_only_the_lab_knows(tmp_path):
+def test_only_the_lab_has_known_difficulty(tmp_path):
     with pytest.raises(DataError, match="truth_every needs a world of the face lab"):
         Truth(FaceWorld(2, 2, size=32), prepare)  # not rendered yet
     digits = {**LAB, "data": {"name": "digits"}}
@@ -103,7 +101,7 @@ def test_only_the_lab_knows(tmp_path):
         train(Config.parse(digits), within=tmp_path)
 
 
-def test_a_pair_loss_has_no_centres_to_look_at(lab, tmp_path):
+def test_pair_loss_has_no_centres_to_probe(lab, tmp_path):
     with pytest.raises(CdmlLabError, match="without a pair loss"):
         train(Config.parse({**LAB, "loss": {"name": "triplet"}}), within=tmp_path / "runs")
     assert not (tmp_path / "runs").exists()

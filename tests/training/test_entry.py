@@ -17,7 +17,7 @@ def config(**changes):
     return Config.parse({**PLAIN, **changes})
 
 
-def test_training_learns_and_leaves_a_run(tmp_path):
+def test_training_learns_and_writes_a_run(tmp_path):
     trained = train(config(epochs=6), within=tmp_path)
     m = trained.run.metrics()
     assert trained.run.status == "finished"
@@ -39,7 +39,7 @@ def test_same_seed_same_numbers(tmp_path, loss):
     assert not torch.equal(a.head.centres, c.head.centres)
 
 
-def test_training_leaves_the_global_random_state_alone(tmp_path):
+def test_training_does_not_change_the_global_random_state(tmp_path):
     torch.manual_seed(5)
     want = torch.rand(3)
     torch.manual_seed(5)
@@ -53,7 +53,7 @@ def test_finished_run_is_returned_unless_redone(tmp_path):
     assert train(config(), within=tmp_path, redo=True).run.folder != first.run.folder
 
 
-def test_load_gives_the_same_embeddings(tmp_path):
+def test_load_reproduces_the_embeddings(tmp_path):
     trained = train(config(), within=tmp_path)
     images = torch.randn(5, 1, 8, 8)
     again = load(Run.open(trained.run.folder))
@@ -89,7 +89,9 @@ def test_the_seed_reaches_the_losss_own_draws_in_training_and_loading(tmp_path):
 @pytest.mark.parametrize(
     "name", ["lfw", "lfw/view1", "ijbc", "att_faces", "omniglot/strangers", "gone.bin"]
 )
-def test_missing_validation_sets_are_told_before_anything_is_written(tmp_path, monkeypatch, name):
+def test_missing_validation_sets_are_reported_before_anything_is_written(
+    tmp_path, monkeypatch, name
+):
     monkeypatch.setenv("CDMLLAB_DATA", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(paths, "_default_folders", lambda: ())
@@ -132,7 +134,7 @@ def test_milestones_lower_the_learning_rate(tmp_path):
     assert rates == pytest.approx([0.1, 0.01, 0.001])
 
 
-def test_cuda_without_a_device_is_said_before_anything_is_written(tmp_path, monkeypatch):
+def test_cuda_without_a_device_is_reported_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(RuntimeError, match="no CUDA device"):
         train(config(device="cuda"), within=tmp_path)

@@ -1,4 +1,4 @@
-"""One process for a config, one for a run's folder; and the record of how it ended."""
+"""One process per config and per run's folder, and the record of how it ended."""
 
 import os
 import signal
@@ -25,49 +25,49 @@ def run_of(folder, **changes):
 
 
 def test_two_equal_trainings_train_once(tmp_path, monkeypatch):
-    """The second begins while the first is at work, waits for it, says so, and returns its run."""
-    told, done, began, go_on = [], [], threading.Event(), threading.Event()
+    """The second waits for the first with a message, and returns its run."""
+    messages, done, began, proceed = [], [], threading.Event(), threading.Event()
     fit = entry._fit
 
     def slow(*arguments):
         began.set()
-        assert go_on.wait(60)
+        assert proceed.wait(60)
         fit(*arguments)
 
-    def tell(line):
-        told.append(line)
-        go_on.set()
+    def report(line):
+        messages.append(line)
+        proceed.set()
 
     monkeypatch.setattr(entry, "_fit", slow)
     first = threading.Thread(target=lambda: done.append(train(config(epochs=2), within=tmp_path)))
     first.start()
     assert began.wait(60)
-    second = train(config(epochs=2), within=tmp_path, tell=tell)
+    second = train(config(epochs=2), within=tmp_path, report=report)
     first.join()
     (run,) = Run.list(tmp_path)
     assert {run.folder} == {second.run.folder, done[0].run.folder}
-    waiting, found = told
+    waiting, reused = messages
     assert waiting.startswith(
         f"another process is training this config in {run.folder}; waiting for it to end"
     )
-    assert found == f"{run.folder} has this config and is finished"
+    assert reused == f"{run.folder} has this config and is finished"
 
 
-def test_one_of_another_config_does_not_wait(tmp_path):
+def test_training_of_another_config_does_not_wait(tmp_path):
     with holding.claimed(config(seed=1), tmp_path, HERE, print, wait=True):
         assert (
-            train(config(epochs=2), within=tmp_path, tell=lambda line: None).run.status
+            train(config(epochs=2), within=tmp_path, report=lambda line: None).run.status
             == "finished"
         )
 
 
-def test_redo_asks_nobody(tmp_path):
+def test_redo_does_not_wait(tmp_path):
     with holding.claimed(config(epochs=2), tmp_path, HERE, print, wait=True):
         assert train(config(epochs=2), within=tmp_path, redo=True).run.status == "finished"
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
-def test_who_cannot_wait_is_refused_by_name(tmp_path, world_size):
+def test_training_that_cannot_wait_is_refused_with_the_run_named(tmp_path, world_size):
     run = run_of(tmp_path)
     with holding.claimed(config(), tmp_path, HERE, print, wait=True):
         second = holding.claimed(
@@ -82,7 +82,7 @@ def test_who_cannot_wait_is_refused_by_name(tmp_path, world_size):
             pass
 
 
-def test_leftovers_of_a_killed_run_go_when_it_goes_on(tmp_path, monkeypatch):
+def test_leftovers_of_a_killed_run_are_removed_when_it_resumes(tmp_path, monkeypatch):
     run = interrupted(monkeypatch, tmp_path, 8)
     for name in ("checkpoints/.step-00000099.tmp", ".head.tmp"):
         (run.folder / name).mkdir()
@@ -96,17 +96,17 @@ def test_leftovers_of_a_killed_run_go_when_it_goes_on(tmp_path, monkeypatch):
 
 
 class UnforeseenError(Exception):
-    """Nobody catches it."""
+    """An error that is not caught anywhere."""
 
 
-def test_what_nobody_expected_leaves_its_traceback_in_the_run(tmp_path):
+def test_unexpected_error_leaves_its_traceback_in_the_run(tmp_path):
     run = run_of(tmp_path)
     with pytest.raises(UnforeseenError), holding.held(run, HERE, again=False):
         raise UnforeseenError("x" * 100_000)
     assert run.status == "failed"
     assert len(run.record["error"]) < 1100
     (kept,) = run.folder.glob("cdmllab-error-*.txt")
-    assert "test_what_nobody_expected" in kept.read_text()
+    assert "test_unexpected_error" in kept.read_text()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_what_nobody_expected_leaves_its_traceback_in_the_run(tmp_path):
         dist.DistNetworkError("failed to recv, got 0 bytes"),
     ],
 )
-def test_a_lost_process_is_told_as_one(tmp_path, error):
+def test_lost_process_is_reported_as_such(tmp_path, error):
     run = run_of(tmp_path)
     sentence = "another process of this training ended"
     with pytest.raises(CdmlLabError, match=sentence), holding.held(run, HERE, again=False):
@@ -150,7 +150,7 @@ def test_a_second_signal_does_not_spoil_the_record(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_stops_a_training_and_it_goes_on(tmp_path, number):
+def test_training_stopped_by_a_signal_resumes(tmp_path, number):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, "epochs": 40}))
     environment = {**os.environ, "CDMLLAB_RUNS": str(tmp_path / "runs"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "cdmllab", "train", str(tmp_path / "own.yaml")]
@@ -160,9 +160,9 @@ def test_a_signal_stops_a_training_and_it_goes_on(tmp_path, number):
     while process.poll() is None and not list((tmp_path / "runs").glob("*/checkpoints/step-*")):
         time.sleep(0.05)
     process.send_signal(number)
-    said = process.communicate(timeout=120)[1]
+    stderr = process.communicate(timeout=120)[1]
     assert process.returncode == 128 + number
-    assert said.strip() == "cdmllab: stopped; finished work is kept"
+    assert stderr.strip() == "cdmllab: stopped; finished work is kept"
     (run,) = Run.list(tmp_path / "runs")
     assert run.status == "stopped"
     assert run.record["error"] == (

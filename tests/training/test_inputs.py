@@ -1,6 +1,4 @@
-"""A run belongs to the data it was trained on: what its fingerprint sees, and what is done when it
-differs.
-"""
+"""A run's fingerprint detects changed data, and training and resuming act on it."""
 
 import hashlib
 import json
@@ -39,9 +37,7 @@ def config(**changes):
 
 @pytest.fixture
 def people(data):
-    """Four people with three images each, all files of one size: what only a look inside tells
-    apart.
-    """
+    """Four people with three images each, all files of one size: only the contents differ."""
     return folder(data / "people", (3, 3, 3, 3), suffix=".bmp")
 
 
@@ -54,14 +50,14 @@ def swap(root):
 # What a fingerprint sees.
 
 
-def test_swapped_people_are_seen_in_a_folder(people):
+def test_swapped_people_are_detected_in_a_folder(people):
     before = fingerprint(folders.load(people))
     assert difference(before, fingerprint(folders.load(people))) == ""
     swap(people)
     assert difference(before, fingerprint(folders.load(people))) == "images"
 
 
-def test_an_image_replaced_by_one_of_the_same_size_is_seen(people):
+def test_replaced_image_of_the_same_size_is_detected(people):
     before = fingerprint(folders.load(people))
     size = (people / "p2/1.bmp").stat().st_size
     shutil.copy(people / "p3/1.bmp", people / "p2/1.bmp")
@@ -79,7 +75,7 @@ def test_more_images_and_fewer_people_are_counted(people):
     )
 
 
-def test_an_edited_label_is_seen_in_a_pack(tmp_path):
+def test_edited_label_is_detected_in_a_pack(tmp_path):
     rec = write_pack(tmp_path, (0, 0, 1, 1), index=True) / "train.rec"
     before = fingerprint(Pack(tmp_path))
     content = bytearray(rec.read_bytes())
@@ -91,7 +87,7 @@ def test_an_edited_label_is_seen_in_a_pack(tmp_path):
     assert difference(before, fingerprint(Pack(tmp_path))) == "labels"
 
 
-def test_one_byte_of_an_image_is_seen_in_a_pack(tmp_path):
+def test_changed_byte_of_an_image_is_detected_in_a_pack(tmp_path):
     rec = write_pack(tmp_path, (0, 0, 1, 1)) / "train.rec"
     before = fingerprint(Pack(tmp_path))
     content = bytearray(rec.read_bytes())
@@ -101,7 +97,7 @@ def test_one_byte_of_an_image_is_seen_in_a_pack(tmp_path):
     assert difference(before, fingerprint(Pack(tmp_path))) == "images"
 
 
-def test_a_pack_that_is_copied_elsewhere_is_the_same(tmp_path):
+def test_copied_pack_has_the_same_fingerprint(tmp_path):
     one, other = (write_pack(tmp_path / name, (0, 0, 1, 1)) for name in "ab")
     assert difference(fingerprint(Pack(one)), fingerprint(Pack(other))) == ""
 
@@ -117,7 +113,7 @@ def test_a_part_of_a_set_does_not_depend_on_the_rest():
     assert difference(part, fingerprint(sets.without(ArraySet(other, labels), [2]))) == "images"
 
 
-def test_of_a_large_set_some_images_are_read_and_the_size_of_every_one(tmp_path, monkeypatch):
+def test_large_set_is_fingerprinted_by_some_images_and_all_sizes(tmp_path, monkeypatch):
     jpegs = [jpeg(k) for k in range(40)]
     one = fingerprint(Pack(write_pack(tmp_path / "all", [0] * 40, images=jpegs)))
     assert one["images_hashed"] == 40
@@ -134,7 +130,7 @@ def test_of_a_large_set_some_images_are_read_and_the_size_of_every_one(tmp_path,
     assert difference(before, after) == "images"
 
 
-def test_a_world_is_the_same_rendered_or_kept(tmp_path):
+def test_world_has_the_same_fingerprint_rendered_or_cached(tmp_path):
     world = FaceWorld(3, 4, size=32)
     kept = fingerprint(world.cached(tmp_path / "w", workers=1))
     assert difference(kept, fingerprint(world)) == ""
@@ -143,7 +139,7 @@ def test_a_world_is_the_same_rendered_or_kept(tmp_path):
     assert difference(other, fingerprint(world)) == "the rendering of the faces"
 
 
-def test_records_of_earlier_versions_are_compared_as_far_as_they_go():
+def test_records_of_earlier_versions_are_compared_as_far_as_possible():
     """They hold counts, and a digest of all labels and of 64 decoded images."""
     images = np.arange(100 * 4, dtype=np.uint8).reshape(100, 2, 2, 1)
     labels = np.arange(100) % 5
@@ -164,89 +160,98 @@ def test_records_of_earlier_versions_are_compared_as_far_as_they_go():
 # What `train` does with a finished run.
 
 
-def test_a_finished_run_is_returned_while_its_data_is_the_same(people, tmp_path):
+def test_finished_run_is_returned_while_its_data_is_unchanged(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
-    told = []
+    messages = []
     assert (
-        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=messages.append).run.folder
+        == first.run.folder
     )
-    assert told == [f"{first.run.folder} has this config and is finished"]
+    assert messages == [f"{first.run.folder} has this config and is finished"]
 
 
-def test_changed_data_is_trained_on_anew_and_the_change_is_named(people, tmp_path):
+def test_changed_data_starts_a_new_run_and_the_change_is_named(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
     swap(people)
-    told = []
-    second = train(config(), within=tmp_path / "runs", tell=told.append)
+    messages = []
+    second = train(config(), within=tmp_path / "runs", report=messages.append)
     assert second.run.folder != first.run.folder
-    assert told[0] == (
+    assert messages[0] == (
         f"{first.run.folder} has this config and is finished, but its data has changed since "
         "(images): starting a new run"
     )
     assert not torch.equal(first.head.centres, second.head.centres)
-    swap(people)  # as it was: the first run's data, which is not the newest
+    swap(people)  # restored: the first run's data, which is not the newest
     assert train(config(), within=tmp_path / "runs").run.folder == first.run.folder
 
 
-def test_a_finished_run_outlives_its_data(people, tmp_path):
+def test_finished_run_is_returned_without_its_data(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
     shutil.rmtree(people)
-    told = []
+    messages = []
     assert (
-        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=messages.append).run.folder
+        == first.run.folder
     )
-    assert "its data cannot be compared: people is neither in a data folder" in told[0]
+    assert "its data cannot be compared: people is neither in a data folder" in messages[0]
 
 
-def test_a_finished_run_of_an_earlier_version_is_returned_and_that_is_said(people, tmp_path):
+def test_finished_run_of_an_earlier_version_is_returned_with_a_message(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
     record = {
         key: value for key, value in first.run.record.items() if key not in ("data", "config")
     }
     (first.run.folder / "run.json").write_text(json.dumps(record))
-    told = []
+    messages = []
     assert (
-        train(config(), within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
+        train(config(), within=tmp_path / "runs", report=messages.append).run.folder
+        == first.run.folder
     )
-    assert told == [
+    assert messages == [
         f"{first.run.folder} has this config and is finished; it is unknown whether its data has "
         f"changed since"
     ]
 
 
-def test_other_weights_to_start_from_are_other_data(people, tmp_path):
+def test_other_initial_weights_are_other_data(people, tmp_path):
     start = train(config(seed=1), within=tmp_path / "start")
     tuning = config(start_from=str(start.run.folder), optimiser={"lr": 0.001})
     first = train(tuning, within=tmp_path / "runs")
     assert train(tuning, within=tmp_path / "runs").run.folder == first.run.folder
     other = train(config(seed=2), within=tmp_path / "start")
     shutil.copy(other.run.folder / "backbone.safetensors", start.run.folder)
-    told = []
-    assert train(tuning, within=tmp_path / "runs", tell=told.append).run.folder != first.run.folder
-    assert "(the weights in start_from)" in told[0]
+    messages = []
+    assert (
+        train(tuning, within=tmp_path / "runs", report=messages.append).run.folder
+        != first.run.folder
+    )
+    assert "(the weights in start_from)" in messages[0]
 
 
 def test_a_world_is_not_rendered_again_to_find_a_finished_run(data, tmp_path, monkeypatch):
     lab = {"name": "lab", "num_identities": 3, "images_per_identity": 4, "size": 32}
-    wanted = config(data=lab, backbone={**PLAIN["backbone"], "size": 32})
-    first = train(wanted, within=tmp_path / "runs")
+    settings = config(data=lab, backbone={**PLAIN["backbone"], "size": 32})
+    first = train(settings, within=tmp_path / "runs")
     shutil.rmtree(data / "lab")
     monkeypatch.setattr(cache, "fill", lambda *_: pytest.fail("rendered"))
-    told = []
-    assert train(wanted, within=tmp_path / "runs", tell=told.append).run.folder == first.run.folder
-    assert told == [f"{first.run.folder} has this config and is finished"]
+    messages = []
+    assert (
+        train(settings, within=tmp_path / "runs", report=messages.append).run.folder
+        == first.run.folder
+    )
+    assert messages == [f"{first.run.folder} has this config and is finished"]
 
 
 # What `resume` does.
 
 
 class StoppedError(Exception):
-    """Act like a kill."""
+    """Stop like a kill."""
 
 
 @pytest.fixture
-def begun(people, tmp_path, monkeypatch):
-    """A run that broke off after its first checkpoint."""
+def interrupted(people, tmp_path, monkeypatch):
+    """A run that was interrupted after its first checkpoint."""
     original = entry.Run.log
 
     def log(run, **values):
@@ -262,40 +267,44 @@ def begun(people, tmp_path, monkeypatch):
     return run
 
 
-def test_a_run_does_not_go_on_after_two_people_were_swapped(begun, people):
-    before = begun.record
+def test_run_is_not_resumed_after_two_people_were_swapped(interrupted, people):
+    before = interrupted.record
     swap(people)
     with pytest.raises(CdmlLabError, match=r"was started on other data \(images\)\. Restore it"):
-        resume(begun.folder)
-    assert begun.record == before
+        resume(interrupted.folder)
+    assert interrupted.record == before
     swap(people)
-    assert resume(begun.folder).run.status == "finished"
+    assert resume(interrupted.folder).run.status == "finished"
 
 
-def test_the_advice_that_is_given_works(begun, people, tmp_path):
+def test_advice_in_the_message_works(interrupted, people, tmp_path):
     swap(people)
     with pytest.raises(CdmlLabError, match=r"start a new run: `cdmllab train .*config\.yaml`"):
-        resume(begun.folder)
+        resume(interrupted.folder)
     from cdmllab.training import presets
 
-    done = train(presets.load(str(begun.folder / "config.yaml")), within=tmp_path / "runs").run
+    done = train(
+        presets.load(str(interrupted.folder / "config.yaml")), within=tmp_path / "runs"
+    ).run
     assert done.status == "finished"
-    assert done.config == begun.config
+    assert done.config == interrupted.config
 
 
-def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
-    record = {key: value for key, value in begun.record.items() if key not in ("data", "config")}
-    (begun.folder / "run.json").write_text(json.dumps(record))
-    told = []
-    assert resume(begun.folder, tell=told.append).run.status == "finished"
+def test_run_of_an_earlier_version_resumes_with_a_message(interrupted):
+    record = {
+        key: value for key, value in interrupted.record.items() if key not in ("data", "config")
+    }
+    (interrupted.folder / "run.json").write_text(json.dumps(record))
+    messages = []
+    assert resume(interrupted.folder, report=messages.append).run.status == "finished"
     assert (
-        f"{begun.folder} has no fingerprint of its data: it is unknown whether it has changed"
-        in told
+        f"{interrupted.folder} has no fingerprint of its data: it is unknown whether it has changed"
+        in messages
     )
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"optimiser": {"lr": 0.05}}, r"optimiser\.lr is 0\.05 and was 0\.1"),
         ({"epochs": 3}, r"epochs is 3 and was 2"),
@@ -305,18 +314,18 @@ def test_a_run_of_an_earlier_version_goes_on_and_that_is_said(begun):
         ({"batch_size": 2}, r"batch_size is 2 and was 4"),
     ],
 )
-def test_an_edited_config_is_refused_by_key(begun, change, said):
-    (begun.folder / "config.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
-    before = begun.record
+def test_an_edited_config_is_refused_by_key(interrupted, change, message):
+    (interrupted.folder / "config.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
+    before = interrupted.record
     with pytest.raises(
-        CdmlLabError, match=rf"config\.yaml was edited after the run started: {said}\. "
+        CdmlLabError, match=rf"config\.yaml was edited after the run started: {message}\. "
     ):
-        resume(begun.folder)
-    assert begun.record == before
+        resume(interrupted.folder)
+    assert interrupted.record == before
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("epochs: [", r"config\.yaml is not readable YAML"),
         ("- 1", r"config\.yaml must contain keys and values"),
@@ -327,15 +336,15 @@ def test_an_edited_config_is_refused_by_key(begun, change, said):
         ("", r"config\.yaml must contain keys and values"),
     ],
 )
-def test_a_config_that_is_none_any_more_is_named(begun, text, said):
-    (begun.folder / "config.yaml").write_text(text)
-    with pytest.raises(CdmlLabError, match=said):
-        resume(begun.folder)
+def test_damaged_config_is_named(interrupted, text, message):
+    (interrupted.folder / "config.yaml").write_text(text)
+    with pytest.raises(CdmlLabError, match=message):
+        resume(interrupted.folder)
 
 
-def test_what_changes_no_result_may_be_edited(begun, people):
+def test_settings_that_change_no_result_may_be_edited(interrupted, people):
     moved = people.rename(people.with_name("moved"))
     edited = {**PLAIN, "data": {"name": "folder", "folder": moved.name, "workers": 1}, "threads": 2}
     edited["watch"] = {"log_every": 2, "checkpoint_every": 4}
-    (begun.folder / "config.yaml").write_text(yaml.safe_dump(edited))
-    assert resume(begun.folder).run.status == "finished"
+    (interrupted.folder / "config.yaml").write_text(yaml.safe_dump(edited))
+    assert resume(interrupted.folder).run.status == "finished"

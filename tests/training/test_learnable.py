@@ -1,4 +1,4 @@
-"""A training that cannot learn says so before its first step."""
+"""A training that cannot learn is refused before its first step."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def config(**changes):
 
 
 @pytest.mark.parametrize("loss", ["triplet", "contrastive", "circle"])
-def test_a_pair_loss_is_refused_where_everybody_has_one_image(data, tmp_path, loss):
+def test_pair_loss_is_refused_if_everyone_has_one_image(data, tmp_path, loss):
     folder(data / "people", [1] * 12)
     with pytest.raises(
         CdmlLabError, match=f"{loss} compares two images of one identity, but no identity has two"
@@ -43,7 +43,7 @@ def test_a_cap_of_one_image_leaves_no_pairs(data, tmp_path):
 
 
 @pytest.mark.parametrize("loss", ["softmax", "arcface", "triplet"])
-def test_one_identity_is_nothing_to_learn(data, tmp_path, loss):
+def test_single_identity_is_refused(data, tmp_path, loss):
     folder(data / "people", [8])
     with pytest.raises(CdmlLabError, match="all images are of one identity"):
         train(config(loss={"name": loss}), within=tmp_path)
@@ -66,10 +66,14 @@ def test_the_expected_pairs_of_a_batch_are_those_that_random_batches_have():
     assert learnable.check(labels, batch_size=10, per_identity=None, pair_loss=None) == ""
 
 
-def test_a_few_pairs_are_a_warning_and_not_the_end(data, tmp_path):
+def test_few_pairs_are_a_warning_and_not_an_error(data, tmp_path):
     folder(data / "people", [2] * 12)
-    told = []
-    assert train(config(batch_size=2), within=tmp_path, tell=told.append).run.status == "finished"
+    messages = []
+    assert (
+        train(config(batch_size=2), within=tmp_path, report=messages.append).run.status
+        == "finished"
+    )
     assert any(
-        "a batch of 2 images has 0.043 pairs of one identity on average" in line for line in told
+        "a batch of 2 images has 0.043 pairs of one identity on average" in line
+        for line in messages
     )

@@ -1,4 +1,4 @@
-"""Where a config's file and its data lie: deep, absolute, relative, or nowhere."""
+"""Paths of configs and data: deep, absolute, relative, or missing."""
 
 import os
 from pathlib import Path
@@ -81,23 +81,23 @@ def test_a_pack_may_be_named_by_its_file(tmp_path, data):
     assert len(datasets.load("pack", {"folder": str(tmp_path / "pack/train.rec")})) == 6
 
 
-def test_what_is_missing_is_named_without_inventing_a_script(people, data):
+def test_missing_data_is_named_without_inventing_a_script(people, data):
     with pytest.raises(DataError, match=r"^/nowhere/faces_112 does not exist$"):
         datasets.load("pack", {"folder": "/nowhere/faces_112"})
-    said = datasets.missing("pack", {"folder": "sub/faces_112"})
-    assert said == f"sub/faces_112 is neither in a data folder ({data}) nor in the current one"
-    wanted = presets.load(str(own(people / "x.yaml", data={"name": "pack", "folder": "gone"})))
+    message = datasets.missing("pack", {"folder": "sub/faces_112"})
+    assert message == f"sub/faces_112 is neither in a data folder ({data}) nor in the current one"
+    settings = presets.load(str(own(people / "x.yaml", data={"name": "pack", "folder": "gone"})))
     with pytest.raises(CdmlLabError, match="is neither in a data folder"):
-        train(wanted, within=people)
+        train(settings, within=people)
 
 
 SCRIPTS = Path(__file__).parents[2] / "data_scripts"
 
 
 @pytest.mark.parametrize("made", ["casia_webface_112", "ms1mv3_112", "lfw_112"])
-def test_a_script_that_is_named_is_there_and_makes_it(data, made):
-    said = datasets.missing("pack", {"folder": made})
-    script = SCRIPTS / said.split("data_scripts/")[1].split("`")[0]
+def test_named_script_exists_and_writes_the_pack(data, made):
+    message = datasets.missing("pack", {"folder": made})
+    script = SCRIPTS / message.split("data_scripts/")[1].split("`")[0]
     assert script.is_file()
     assert made in registry.get(script.stem).makes
 
@@ -106,8 +106,8 @@ def test_a_script_that_is_named_is_there_and_makes_it(data, made):
     ("made", "handed_out"),
     [("casia_webface_112", "faces_webface_112x112"), ("ms1mv3_112", "ms1m-retinaface-t1")],
 )
-def test_the_pack_that_is_handed_out_is_taken_as_it_is(data, made, handed_out):
-    """The data scripts check it and make nothing of it, so the presets have to find it."""
+def test_distributed_pack_is_used_unchanged(data, made, handed_out):
+    """The data scripts only check it, so presets must find it where it was unpacked."""
     assert handed_out in datasets.missing("pack", {"folder": made})
     write_pack(data / handed_out)
     assert datasets.missing("pack", {"folder": made}) == ""

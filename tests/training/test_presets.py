@@ -27,26 +27,26 @@ def test_every_preset_is_counted():
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_header_is_cut(name):
+def test_headers_are_complete(name):
     text = (presets.FOLDER / f"{name}.yaml").read_text()
     written = re.match(r"(#.*\n)+", text)[0]
     words = re.sub(r"^# ((command|cost|expect): )?", "", written, flags=re.MULTILINE)
-    told = presets.header(name)
+    header = presets.header(name)
     assert (
         words.split()
-        == " ".join(told[key] for key in ("about", "command", "cost", "expect")).split()
+        == " ".join(header[key] for key in ("about", "command", "cost", "expect")).split()
     )
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_preset_builds_and_keeps_its_promise_in_its_header(name):
+def test_every_preset_builds_and_matches_its_header(name):
     config = presets.load(name)
     assert config.name == name
-    told = presets.header(name)
-    assert told["about"]
-    assert told["command"] == f"cdmllab train {name}"
-    assert told["cost"]
-    assert told["expect"]
+    header = presets.header(name)
+    assert header["about"]
+    assert header["command"] == f"cdmllab train {name}"
+    assert header["cost"]
+    assert header["expect"]
 
 
 def test_the_recipes_are_those_of_the_sources():
@@ -81,12 +81,12 @@ def test_datn_code_presets_use_the_public_gap_form():
     from cdmllab.margins import CDML, create, options
 
     preset = presets.load("casia/datn_code/r18_lite_cdml").loss.options
-    built, wanted = (
+    built, expected = (
         create("cdml", **{k: v for k, v in preset.items() if k in options("cdml")}),
         CDML.datn_code_gap(),
     )
-    assert built.base_margin_rad == pytest.approx(wanted.base_margin_rad)
-    assert built.alpha == pytest.approx(wanted.alpha)
+    assert built.base_margin_rad == pytest.approx(expected.base_margin_rad)
+    assert built.alpha == pytest.approx(expected.alpha)
     for name in (
         "kind",
         "shape",
@@ -97,7 +97,7 @@ def test_datn_code_presets_use_the_public_gap_form():
         "gradient",
         "pivot",
     ):
-        assert getattr(built, name) == getattr(wanted, name)
+        assert getattr(built, name) == getattr(expected, name)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_settings_change_single_values_and_keep_the_rest():
     ("text", "value"),
     [("1e-3", 0.001), ("5E-4", 0.0005), ("1.5e+1", 15.0), (".5e0", 0.5), ("2", 2.0)],
 )
-def test_numbers_are_written_as_one_writes_them(tmp_path, text, value):
+def test_numbers_may_be_written_in_any_usual_form(tmp_path, text, value):
     assert presets.load("lab/cpu/arcface", [f"optimiser.lr={text}"]).optimiser.lr == value
     values = presets.load("lab/cpu/arcface").flat() | {"name": "own"}
     del values["optimiser"]
@@ -138,7 +138,7 @@ def test_numbers_are_written_as_one_writes_them(tmp_path, text, value):
     assert presets.load(str(tmp_path / "own.yaml")).optimiser.lr == value
 
 
-def test_another_loss_does_not_inherit_the_options_of_the_one_below():
+def test_another_loss_does_not_inherit_the_options_of_its_base():
     changed = presets.load("lab/cpu/arcface", ["loss={name: cosface, scale: 30.0}"])
     assert changed.loss.options == {}
     assert changed.loss.scale == 30.0
@@ -199,12 +199,12 @@ def test_another_loss_does_not_inherit_the_options_of_the_one_below():
         ),
     ],
 )
-def test_what_cannot_be_is_told_with_its_key(name, settings, sentence):
+def test_impossible_setting_is_reported_with_its_key(name, settings, sentence):
     with pytest.raises(CdmlLabError, match=sentence):
         presets.load(name, settings)
 
 
-def test_a_file_of_ones_own_is_a_preset(tmp_path):
+def test_user_file_is_a_preset(tmp_path):
     values = presets.load("lab/cpu/arcface").flat() | {"name": "mine", "epochs": 2}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
     assert presets.load(str(tmp_path / "mine.yaml")).epochs == 2
@@ -218,16 +218,16 @@ def test_a_file_of_ones_own_is_a_preset(tmp_path):
         presets.load(str(tmp_path / "broken.yaml"))
 
 
-def test_what_two_presets_differ_in_names_every_key_of_either():
+def test_differing_names_every_key_of_either_preset():
     one, other = (
         presets.load(f"casia/{recipe}/r50_lite_cdml") for recipe in ("datn_page", "datn_code")
     )
-    found = {key: (a, b) for key, a, b in presets.differing(one, other)}
-    assert found["loss.margin_rad"] == (0.49, 0.6)
-    assert found["loss.favour"] == ("–", "hard")
-    assert found["epochs"] == (one.epochs, other.epochs)
-    assert "name" not in found
-    assert "backbone.name" not in found
+    changes = {key: (a, b) for key, a, b in presets.differing(one, other)}
+    assert changes["loss.margin_rad"] == (0.49, 0.6)
+    assert changes["loss.favour"] == ("–", "hard")
+    assert changes["epochs"] == (one.epochs, other.epochs)
+    assert "name" not in changes
+    assert "backbone.name" not in changes
     assert presets.differing(one, one) == []
 
 
@@ -238,11 +238,11 @@ def test_recorded_cost_in_a_header_follows_from_its_record(name):
     """
     from cdmllab.reproduction import rows
 
-    told = presets.header(name)["cost"]
+    cost = presets.header(name)["cost"]
     (row,) = (row for row in rows.table() if row.preset == name)
     hours = rows.hours(row, 490_623, presets.load(name).epochs)
-    assert told.startswith(
+    assert cost.startswith(
         f"about {hours:.1f} h on an H100 at the speed of results/sweeps/{row.measured.record}: "
     )
     seconds = rows.hours(row, 10_575 * 47, 2) * 3600.0
-    assert f"in {seconds:.0f} s, with two trainings on one GPU" in told
+    assert f"in {seconds:.0f} s, with two trainings on one GPU" in cost

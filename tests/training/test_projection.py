@@ -34,7 +34,7 @@ def auc(e, labels):
     return (scores[same][:, None] > scores[~same][None, :]).mean()
 
 
-def test_without_a_step_of_any_length_it_is_the_identity():
+def test_projection_without_a_step_is_the_identity():
     x, y = features()
     done = project((x,), y, ARCFACE, seed=0, recipe=recipe(1, lr=1e-12))
     np.testing.assert_allclose(done.weight, np.eye(6), atol=1e-6)
@@ -44,7 +44,7 @@ def test_without_a_step_of_any_length_it_is_the_identity():
 @pytest.mark.parametrize(
     "loss", [{"name": "softmax"}, {"name": "normface", "scale": 16.0}, ARCFACE]
 )
-def test_it_learns_to_look_where_people_differ(loss):
+def test_projection_learns_the_directions_in_which_people_differ(loss):
     x, y = features()
     strangers, labels = features(seed=1)
     done = project((x,), y, loss, seed=0, recipe=recipe(20))
@@ -52,7 +52,7 @@ def test_it_learns_to_look_where_people_differ(loss):
     assert done.epochs[-1].loss < done.epochs[0].loss
 
 
-def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before():
+def test_same_seed_gives_the_same_numbers_whatever_was_drawn_before():
     x, y = features()
     views = (x, x[:, ::-1].copy())
     once = project(views, y, ARCFACE, seed=3, recipe=recipe(2))
@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_numbers_whatever_was_drawn_before():
     assert not np.array_equal(once.weight, other.weight)
 
 
-def test_the_course_says_what_the_margin_did():
+def test_epochs_record_the_margins():
     x, y = features()
     (fixed,) = project((x,), y, ARCFACE, seed=0, recipe=recipe(1)).epochs
     assert (fixed.margin_rad, fixed.margin_easy_rad, fixed.margin_hard_rad) == pytest.approx(

@@ -42,29 +42,27 @@ def config(**changes):
     return Config.parse({**PLAIN, **changes})
 
 
-def interrupted(monkeypatch, within, at, begun=None, **changes):
-    """A run that breaks off after step `at`; the record still says that it runs, as after a
-    kill.
-    """
+def interrupted(monkeypatch, within, at, earlier=None, **changes):
+    """A run that is interrupted after step `at`; its record still says running, as after a kill."""
     with power_cut(monkeypatch, at):
-        train(config(**changes), within=within) if begun is None else resume(begun.folder)
+        train(config(**changes), within=within) if earlier is None else resume(earlier.folder)
     monkeypatch.undo()
     (run,) = Run.list(within)
     return run
 
 
-def test_a_run_keeps_the_precision_it_was_begun_in(tmp_path, monkeypatch):
-    """It may go on where another one would be the fast one."""
+def test_run_keeps_the_precision_it_was_started_in(tmp_path, monkeypatch):
+    """It may be resumed where another precision would be the fastest."""
     fast = {"speed": {"precision": "auto"}}
     monkeypatch.setattr(backbones, "fast_precision", lambda _: "bfloat16")
-    begun = interrupted(monkeypatch, tmp_path, 9, **fast)
+    run = interrupted(monkeypatch, tmp_path, 9, **fast)
     monkeypatch.setattr(backbones, "fast_precision", lambda _: "float32")
-    done = resume(begun.folder)
+    done = resume(run.folder)
     assert done.run.record["precision"] == "bfloat16"
     assert done.run.config["speed"]["precision"] == "auto"
-    whole = train(config(speed={"precision": "bfloat16"}), within=tmp_path / "whole")
-    same(done, whole)
-    assert train(config(**fast), within=tmp_path).run.folder == begun.folder
+    uninterrupted = train(config(speed={"precision": "bfloat16"}), within=tmp_path / "whole")
+    same(done, uninterrupted)
+    assert train(config(**fast), within=tmp_path).run.folder == run.folder
     assert train(config(**fast), within=tmp_path, redo=True).run.record["precision"] == "float32"
 
 
@@ -83,7 +81,7 @@ def straight(tmp_path_factory):
 
 
 @pytest.mark.parametrize("at", [3, 7, 20])
-def test_a_run_that_broke_off_ends_in_the_same_numbers(monkeypatch, tmp_path, straight, at):
+def test_interrupted_run_ends_with_the_same_numbers(monkeypatch, tmp_path, straight, at):
     run = interrupted(monkeypatch, tmp_path, at)
     assert run.status == "running"
     done = resume(run.folder)
@@ -107,9 +105,9 @@ def test_a_killed_process_loses_only_the_steps_since_its_checkpoint(tmp_path, st
     (run,) = Run.list(tmp_path / "runs")
     assert run.status == "running"
     newest = checkpoint.steps(run.folder)[-1]
-    told = []
-    done = resume(run.folder, tell=told.append)
-    assert going_on_from(run, newest) in told
+    messages = []
+    done = resume(run.folder, report=messages.append)
+    assert continuing_from(run, newest) in messages
     same(done, straight)
 
 
@@ -117,31 +115,29 @@ def checkpoint_name(folder):
     return folder.name.removeprefix("step-")
 
 
-def going_on_from(run, kept):
+def continuing_from(run, kept):
     return f"{run.folder.name}: continuing from step {int(checkpoint_name(kept))}"
 
 
-def test_a_damaged_checkpoint_is_passed_over_and_told(monkeypatch, tmp_path, straight):
+def test_damaged_checkpoint_is_skipped_with_a_message(monkeypatch, tmp_path, straight):
     run = interrupted(monkeypatch, tmp_path, 20)
     first, second = checkpoint.steps(run.folder)
     payload = max(second.iterdir(), key=lambda file: file.stat().st_size)
     content = bytearray(payload.read_bytes())
     content[len(content) // 2] ^= 1
     payload.write_bytes(content)
-    told = []
-    done = resume(run.folder, tell=told.append)
+    messages = []
+    done = resume(run.folder, report=messages.append)
     assert (
         f"{second} is damaged ({payload.name} has changed): falling back to the one before it"
-        in told
+        in messages
     )
-    assert going_on_from(run, first) in told
+    assert continuing_from(run, first) in messages
     same(done, straight)
 
 
 def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monkeypatch, tmp_path):
-    """A larger batch stands for more ranks: half as many steps to the end, so the schedule's step
-    goes back.
-    """
+    """A larger batch stands in for more ranks: half as many steps remain, so the step decreases."""
     run = interrupted(monkeypatch, tmp_path, 20)
     before = run.metrics()["loss"][:14]
     larger = config(batch_size=128).flat()
@@ -152,9 +148,9 @@ def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monk
         "00000014",
         "00000021",
     ]
-    told = []
-    done = resume(run.folder, tell=told.append)
-    assert f"{run.folder.name}: continuing from step 21" in told
+    messages = []
+    done = resume(run.folder, report=messages.append)
+    assert f"{run.folder.name}: continuing from step 21" in messages
     m = done.run.metrics()
     assert list(m["step"]) == list(range(1, len(m["step"]) + 1))
     assert list(m["loss"][:14]) == list(before)
@@ -162,7 +158,7 @@ def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monk
     assert m["epoch"][-1] == 5
 
 
-def test_without_a_whole_checkpoint_the_run_says_so(monkeypatch, tmp_path):
+def test_run_without_an_intact_checkpoint_is_refused(monkeypatch, tmp_path):
     run = interrupted(monkeypatch, tmp_path, 20)
     for folder in checkpoint.steps(run.folder):
         (folder / checkpoint.CHECKSUMS).unlink()
@@ -170,13 +166,13 @@ def test_without_a_whole_checkpoint_the_run_says_so(monkeypatch, tmp_path):
         resume(run.folder)
 
 
-def test_a_checkpoint_written_half_is_no_checkpoint(monkeypatch, tmp_path, straight):
+def test_half_written_checkpoint_is_ignored(monkeypatch, tmp_path, straight):
     run = interrupted(monkeypatch, tmp_path, 20)
     before, newest = checkpoint.steps(run.folder)
     newest.rename(newest.with_name(f".{newest.name}.tmp"))
-    told = []
-    same(resume(run.folder, tell=told.append), straight)
-    assert going_on_from(run, before) in told
+    messages = []
+    same(resume(run.folder, report=messages.append), straight)
+    assert continuing_from(run, before) in messages
 
 
 def test_a_finished_run_keeps_its_network_and_no_checkpoints(straight):
@@ -194,7 +190,7 @@ def test_a_second_process_is_refused(monkeypatch, tmp_path):
         resume(run.folder)
 
 
-def test_a_run_that_diverges_leaves_a_diagnosis(tmp_path):
+def test_diverging_run_leaves_a_diagnosis(tmp_path):
     wild = {"optimiser": {"lr": 1e30}, "accumulate": 1}
     with pytest.raises(
         FloatingPointError,
@@ -203,10 +199,10 @@ def test_a_run_that_diverges_leaves_a_diagnosis(tmp_path):
         train(config(**wild), within=tmp_path)
     (run,) = Run.list(tmp_path)
     assert run.status == "failed"
-    told = json.loads((run.folder / "diagnosis.json").read_text())
-    assert told["lr"] == 1e30
-    assert len(told["rows"]) == 64
-    assert told["parameters_not_finite"] or told["embeddings_not_finite"]
+    diagnosis = json.loads((run.folder / "diagnosis.json").read_text())
+    assert diagnosis["lr"] == 1e30
+    assert len(diagnosis["rows"]) == 64
+    assert diagnosis["parameters_not_finite"] or diagnosis["embeddings_not_finite"]
 
 
 def test_fine_tuning_starts_from_the_weights_of_a_run(tmp_path, straight):

@@ -1,6 +1,4 @@
-"""torchrun on the CPU: share the class centres, be killed, go on with other numbers of
-processes.
-"""
+"""torchrun on the CPU: split class centres, kills, and resuming with other numbers of processes."""
 
 import os
 import subprocess
@@ -54,7 +52,7 @@ def newest(folder):
 
 
 def killed_after_checkpoints(process, folder, count):
-    """Kill it when it has written so many; the step of the newest."""
+    """Kill it after this many checkpoints; returns the newest step."""
     seen = {newest(folder)}
     until(
         lambda: seen.add(newest(folder)) or len(seen) > count or process.poll() is not None,
@@ -66,15 +64,13 @@ def killed_after_checkpoints(process, folder, count):
         *launcher.children(recursive=True),
     ]:  # the workers have sessions of their own
         each.kill()
-    said, _ = process.communicate()
-    assert len(seen) > count, said
+    output, _ = process.communicate()
+    assert len(seen) > count, output
     return newest(folder)
 
 
-def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_path):
-    """Every leg writes checkpoints of its own, the next goes on from the newest, and steps only
-    rise.
-    """
+def test_killed_run_resumes_with_one_then_three_then_two_processes(tmp_path):
+    """Every run writes checkpoints, the next resumes from the newest, and steps only rise."""
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(PLAIN))
     runs = tmp_path / "runs"
     reached = [killed_after_checkpoints(torchrun(2, tmp_path / "own.yaml", runs=runs), runs, 1)]
@@ -90,9 +86,11 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
     assert reached == sorted(set(reached))
     before = run.metrics()
 
-    said, _ = (last := torchrun(2, "--resume", run.folder, runs=runs)).communicate(timeout=LIMIT_S)
-    assert last.returncode == 0, said
-    assert f"continuing from step {reached[-1]}" in said
+    output, _ = (last := torchrun(2, "--resume", run.folder, runs=runs)).communicate(
+        timeout=LIMIT_S
+    )
+    assert last.returncode == 0, output
+    assert f"continuing from step {reached[-1]}" in output
     done = load(run)
     m = run.metrics()
     assert run.status == "finished"
@@ -116,9 +114,9 @@ def test_a_run_is_killed_and_goes_on_with_one_then_three_then_two_processes(tmp_
         ({"speed": {"precision": "float16"}}, "several processes train in float32 or bfloat16"),
     ],
 )
-def test_what_several_processes_cannot_do_is_told(tmp_path, change, sentence):
+def test_unsupported_requests_of_several_processes_are_reported(tmp_path, change, sentence):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump({**PLAIN, **change}))
     process = torchrun(2, tmp_path / "own.yaml", runs=tmp_path / "runs")
-    said, _ = process.communicate(timeout=LIMIT_S)
+    output, _ = process.communicate(timeout=LIMIT_S)
     assert process.returncode != 0
-    assert sentence in said
+    assert sentence in output

@@ -1,4 +1,4 @@
-"""What is stored of a state, and that nothing else than this state is ever read from a folder."""
+"""Stored states, and that only an expected state is read from a folder."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from cdmllab.training import checkpoint, shards
 
 def state(fill=None):
     """A state with every kind of value; all its numbers 0 with `fill`."""
-    found = {
+    values = {
         "net": {
             "w": torch.arange(6.0).view(2, 3),
             "half": torch.tensor([1.5], dtype=torch.bfloat16),
@@ -26,10 +26,15 @@ def state(fill=None):
         "plain": {"a": 3, "b": 0.1, "c": None, "d": True, "e": "text"},
     }
     if fill is not None:
-        for tensor in (*found["net"].values(), found["steps"], found["random"], found["channels"]):
+        for tensor in (
+            *values["net"].values(),
+            values["steps"],
+            values["random"],
+            values["channels"],
+        ):
             tensor.fill_(fill)
-        found["plain"] = {"a": fill, "b": float(fill), "c": 1, "d": False, "e": ""}
-    return found
+        values["plain"] = {"a": fill, "b": float(fill), "c": 1, "d": False, "e": ""}
+    return values
 
 
 def flat(value, above=""):
@@ -49,7 +54,7 @@ def folder(tmp_path):
 
 
 def resum(folder):
-    """As somebody would who wants damage to pass: checksums of the files as they are now."""
+    """Recompute the checksums, as an attacker would to hide a change."""
     files = {
         file.name: {"bytes": file.stat().st_size, "crc32": zlib.crc32(file.read_bytes())}
         for file in folder.iterdir()
@@ -60,7 +65,7 @@ def resum(folder):
     )
 
 
-def test_a_state_comes_back_in_place_with_every_type(folder):
+def test_state_is_read_back_in_place_with_every_type(folder):
     mine = state(fill=0)
     weight = mine["net"]["w"]
     checkpoint.read(folder, mine)
@@ -70,7 +75,7 @@ def test_a_state_comes_back_in_place_with_every_type(folder):
     assert type(mine["plain"]["d"]) is bool
 
 
-def test_what_lies_in_a_folder_is_safetensors_and_json(folder):
+def test_checkpoint_folder_contains_safetensors_and_json(folder):
     assert sorted(file.name for file in folder.iterdir()) == [
         "files.json",
         "rank-00000.safetensors",
@@ -81,10 +86,10 @@ def test_what_lies_in_a_folder_is_safetensors_and_json(folder):
     assert json.loads((folder / "state.json").read_text())["plain"]["plain/b"] == 0.1
 
 
-def test_rows_that_three_ranks_wrote_are_put_together(tmp_path):
-    """As three processes leave it, by hand: 5 rows split 2, 2 and 1."""
-    whole = torch.arange(10.0).view(5, 2)
-    for rank, rows in enumerate([whole[:2], whole[2:4], whole[4:]]):
+def test_rows_written_by_three_ranks_are_joined(tmp_path):
+    """Written as three processes would: 5 rows split into 2, 2 and 1."""
+    full = torch.arange(10.0).view(5, 2)
+    for rank, rows in enumerate([full[:2], full[2:4], full[4:]]):
         save_file({"w": rows.contiguous()}, tmp_path / f"rank-{rank:05d}.safetensors")
     entry = {"dtype": "float32", "shape": [5, 2], "rows": [2, 2, 1]}
     (tmp_path / "state.json").write_text(
@@ -92,7 +97,7 @@ def test_rows_that_three_ranks_wrote_are_put_together(tmp_path):
     )
     mine = {"w": torch.zeros(5, 2)}
     shards.read(tmp_path, mine)
-    assert torch.equal(mine["w"], whole)
+    assert torch.equal(mine["w"], full)
 
 
 def edit(**changes):
@@ -173,7 +178,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_folder_of_something_else_with_checksums_that_fit_is_one_sentence(folder, name):
+def test_other_folder_with_valid_checksums_is_refused_in_one_sentence(folder, name):
     change, sentence = OTHERS[name]
     change(folder)
     resum(folder)
@@ -183,7 +188,7 @@ def test_a_folder_of_something_else_with_checksums_that_fit_is_one_sentence(fold
     assert len(str(caught.value)) <= 300
 
 
-def test_a_state_that_asks_for_more_is_told_what_is_missing(folder):
+def test_state_with_more_tensors_is_refused_with_the_missing_ones(folder):
     for extra in ({"more": torch.zeros(2)}, {"more": 3}):
         with pytest.raises(DataError, match="kept does not contain more"):
             checkpoint.read(folder, {**state(), **extra})
@@ -213,7 +218,7 @@ def directory(path):
     ids=["endless", "foreign", "pipe", "directory", "gone"],
 )
 @pytest.mark.parametrize("name", ["files.json", "state.json", "rank-00000.safetensors"])
-def test_what_is_no_plain_file_is_never_read(folder, make, name):
+def test_irregular_file_is_never_read(folder, make, name):
     make(folder / name)
     with pytest.raises(CdmlLabError, match=f"kept is damaged .*{name}"):
         checkpoint.read(folder, state())
@@ -243,7 +248,7 @@ def test_sizes_are_compared_before_anything_is_read(folder, monkeypatch):
         checkpoint.read(folder, state())
 
 
-def test_files_far_larger_than_the_state_are_not_looked_through(folder):
+def test_files_far_larger_than_the_state_are_not_read(folder):
     sums = json.loads((folder / "files.json").read_text())
     with (folder / "rank-00000.safetensors").open("ab") as file:
         file.truncate(1 << 40)
@@ -253,12 +258,12 @@ def test_files_far_larger_than_the_state_are_not_looked_through(folder):
         checkpoint.read(folder, state())
 
 
-def test_a_file_that_is_not_listed_is_damage(folder):
+def test_unlisted_file_counts_as_damage(folder):
     save_file({"w": torch.zeros(1)}, folder / "rank-00001.safetensors")
     assert checkpoint.damage(folder) == "files.json does not name rank-00001.safetensors"
 
 
-def test_a_write_that_fails_leaves_the_checkpoint_before(folder, monkeypatch):
+def test_failed_write_keeps_the_previous_checkpoint(folder, monkeypatch):
     monkeypatch.setattr(
         shards,
         "save_file",
@@ -271,7 +276,7 @@ def test_a_write_that_fails_leaves_the_checkpoint_before(folder, monkeypatch):
     assert flat(mine) == flat(state())
 
 
-def test_what_cannot_be_stored_is_refused(tmp_path):
+def test_unsupported_value_is_refused(tmp_path):
     with pytest.raises(ValueError, match="plain"):
         checkpoint.write(tmp_path / "x", {"a": [1, 2]})
     assert not (tmp_path / "x").exists()

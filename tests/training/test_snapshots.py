@@ -23,7 +23,7 @@ def config(**changes):
     )
 
 
-def test_snapshots_show_the_epochs_asked_for(tmp_path, held_out):
+def test_snapshots_are_of_the_requested_epochs(tmp_path, held_out):
     seen = Snapshots(held_out.images, held_out.labels, [0, 2, 3, 99])
     trained = train(config(), within=tmp_path, at_epoch=seen)
     n = len(held_out.labels)
@@ -38,7 +38,7 @@ def test_snapshots_show_the_epochs_asked_for(tmp_path, held_out):
     torch.testing.assert_close(seen.margin_rad[-1], torch.where(easy, 0.588, 0.392))
 
 
-def test_training_does_not_notice_the_snapshots(tmp_path, held_out):
+def test_snapshots_do_not_change_the_training(tmp_path, held_out):
     plain = train(config(), within=tmp_path / "plain").backbone.state_dict()
     seen = Snapshots(held_out.images, held_out.labels, range(4))
     watched = train(config(), within=tmp_path / "watched", at_epoch=seen).backbone.state_dict()

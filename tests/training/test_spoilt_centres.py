@@ -1,4 +1,4 @@
-"""A step that leaves a class centre without a finite value ends the training with a diagnosis."""
+"""A step that makes a class centre non-finite ends the training with a diagnosis."""
 
 import json
 
@@ -23,14 +23,14 @@ def test_a_class_centre_that_is_not_finite_is_a_divergence(backend, tmp_path, mo
     original, taken = torch.optim.SGD.step, []
 
     def step(self, *args, **kwargs):
-        found = original(self, *args, **kwargs)
+        result = original(self, *args, **kwargs)
         taken.append(self)
         if len(taken) == 3:
             centres = [p for group in self.param_groups for p in group["params"]][-1]
             assert centres.shape[1] == 8
             with torch.no_grad():
                 centres[2, 5] = torch.inf
-        return found
+        return result
 
     monkeypatch.setattr(torch.optim.SGD, "step", step)
     config = Config.parse({**SHORT, "loss": {"name": "arcface", "scale": 16.0, "backend": backend}})
@@ -40,6 +40,6 @@ def test_a_class_centre_that_is_not_finite_is_a_divergence(backend, tmp_path, mo
         train(config, within=tmp_path)
     (run,) = Run.list(tmp_path)
     assert run.status == "failed"
-    told = json.loads((run.folder / "diagnosis.json").read_text())
-    assert told["parameters_not_finite"] == ["head.centres"]
-    assert told["embeddings_not_finite"] == 0
+    diagnosis = json.loads((run.folder / "diagnosis.json").read_text())
+    assert diagnosis["parameters_not_finite"] == ["head.centres"]
+    assert diagnosis["embeddings_not_finite"] == 0

@@ -170,18 +170,18 @@ def opened(path: Path | str, *, at_most: int, links: bool = True) -> Iterator[Bi
 
 
 def read_bytes(
-    path: Path | str, what: str, *, at_most: int = LARGEST_TEXT, links: bool = True
+    path: Path | str, expected: str, *, at_most: int = LARGEST_TEXT, links: bool = True
 ) -> bytes:
     """The content of a regular file; `links` as in `opened`.
 
-    `what` is what the file should be, for errors.
+    `expected` describes a valid file, for errors: ``"readable YAML"``.
 
     Raises
     ------
     MissingError : there is no such file
     DataError : it cannot be read, is not a regular file, or has more than `at_most` bytes
     """
-    with reading(path, what), opened(path, at_most=at_most, links=links) as stream:
+    with reading(path, expected), opened(path, at_most=at_most, links=links) as stream:
         size = os.fstat(stream.fileno()).st_size
         content = stream.read(size + 1)  # read() allocates what it is asked for
         if len(content) > size:  # files in /proc report a size of 0
@@ -193,10 +193,10 @@ def read_bytes(
         return content
 
 
-def read_text(path: Path | str, what: str, *, at_most: int = LARGEST_TEXT) -> str:
+def read_text(path: Path | str, expected: str, *, at_most: int = LARGEST_TEXT) -> str:
     """The text of a regular UTF-8 file; raises as `read_bytes`."""
-    content = read_bytes(path, what, at_most=at_most)
-    with reading(path, what):
+    content = read_bytes(path, expected, at_most=at_most)
+    with reading(path, expected):
         return content.decode()
 
 

@@ -114,7 +114,7 @@ def print_nowhere() -> None:
     os.close(nowhere)
 
 
-def refuse_while_imported(what: str) -> None:
+def refuse_while_imported(function: str) -> None:
     """Refuse work that a script without a main guard repeats in each of its worker processes.
 
     A worker process first imports the script that started it, and so runs everything outside
@@ -126,4 +126,6 @@ def refuse_while_imported(what: str) -> None:
     """
     # The flag by which multiprocessing itself refuses to start processes at that moment.
     if getattr(process.current_process(), "_inheriting", False):
-        raise CdmlLabError(f"{what} was called while a worker process imports your script: {GUARD}")
+        raise CdmlLabError(
+            f"{function} was called while a worker process imports your script: {GUARD}"
+        )

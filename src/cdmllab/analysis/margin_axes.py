@@ -118,13 +118,13 @@ def _over_time(name: str, values: Floats, place: Place, options: dict[str, objec
     """One loss that goes through a training, looked at on the way."""
     if (np.diff(values) < 0.0).any() or values[0] < 0.0 or values[-1] > 1.0:
         raise ValueError("progress must rise within [0, 1]")
-    policy, done, found = _create(name, IDENTITIES, None, place, options), 0, []
+    policy, done, parts_of_epochs = _create(name, IDENTITIES, None, place, options), 0, []
     for progress in values:
         until = round(progress * place.batches)
         _train(policy, place, None, range(done, until))
         done = until
         one = torch.ones(1, dtype=torch.float64)
-        found.append(
+        parts_of_epochs.append(
             _look(
                 policy,
                 np.array([progress]),
@@ -137,7 +137,7 @@ def _over_time(name: str, values: Floats, place: Place, options: dict[str, objec
                 middle=0,
             )
         )
-    return Curve(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return Curve(*(np.concatenate(parts) for parts in zip(*parts_of_epochs, strict=True)))
 
 
 def _create(
@@ -211,8 +211,8 @@ def _look(
     scale = policy.current_scale(torch.tensor(place.scale, dtype=torch.float64)).double()
     raised = policy.negatives(other.unsqueeze(1), batch)[:, 0] - other
     offset = policy.class_offset()
-    mine = torch.zeros_like(other) if offset is None else offset[labels] / scale
+    target_offset = torch.zeros_like(other) if offset is None else offset[labels] / scale
     theirs = 0.0 if offset is None else offset[middle] / scale
-    margin = own - target + raised + theirs - mine
-    parts = (scale * (target + mine), slope, margin)
+    margin = own - target + raised + theirs - target_offset
+    parts = (scale * (target + target_offset), slope, margin)
     return Curve(values.copy(), *(part.detach().double().numpy() for part in parts))

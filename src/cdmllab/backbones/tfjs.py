@@ -152,10 +152,10 @@ def _file(manifest: Path, name: str) -> bytes:
 
 def _values(weight: Weight, part: bytes) -> Array:
     stored = np.frombuffer(part, weight.stored).reshape(weight.shape)
-    how = weight.quantization
-    if how is None:
+    quantisation = weight.quantization
+    if quantisation is None:
         return stored.astype(weight.dtype)
-    if how.scale is None or how.min is None:
+    if quantisation.scale is None or quantisation.min is None:
         return stored.astype(np.float32)
     # In double precision and rounded once, like the numbers of JavaScript.
-    return (stored.astype(np.float64) * how.scale + how.min).astype(np.float32)
+    return (stored.astype(np.float64) * quantisation.scale + quantisation.min).astype(np.float32)

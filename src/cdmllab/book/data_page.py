@@ -5,7 +5,7 @@ from cdmllab.data.registry import DataSet
 
 
 def files_table() -> str:
-    """What each script needs below a data folder, and what it makes of it."""
+    """The inputs of each script below a data folder, and its outputs."""
     lines = ["| set | put there | the script makes |", "|---|---|---|"]
     for data_set in registry.load().sets.values():
         if data_set.script:

@@ -88,7 +88,7 @@ def start(profile: str, seed: int) -> Lab:
 _SCRATCH: list[tempfile.TemporaryDirectory[str]] = []  # keeps the folders until the kernel ends
 
 
-def tell(**values: object) -> None:
+def report(**values: object) -> None:
     """Store values for a chapter's prose, which refers to them as ``{glue:text}`name:.2f```.
 
     Scalars of NumPy and PyTorch are converted to Python numbers.
@@ -116,10 +116,10 @@ def p_value(p: float) -> str:
     return f"{p:.3f}" if p >= 0.0005 else "<0.001"
 
 
-def beside(a: float, b: float, more: str = "above", less: str = "below") -> str:
+def comparison(a: float, b: float, more: str = "above", less: str = "below") -> str:
     """The word that compares `a` with `b` in prose: "above", "below" or "level with".
 
-    With it a sentence stays true whatever the results of a run are.
+    A sentence that uses it stays true whatever the results of a run are.
     """
     return more if a > b else less if a < b else "level with"
 

@@ -88,8 +88,8 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(__version__)
         raise typer.Exit
 

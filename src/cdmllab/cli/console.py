@@ -4,22 +4,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cdmllab.training.recorder import Progress, Tell
+from cdmllab.training.recorder import Progress, Report
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print a line and flush it."""
     print(line, flush=True)
 
 
 @contextmanager
-def talking() -> Iterator[tuple[Tell, Progress | None]]:
+def talking() -> Iterator[tuple[Report, Progress | None]]:
     """Give a function that prints a line and one that shows progress.
 
     The second is None without a terminal, where progress is printed as lines.
     """
     if sys.stdout is None or not sys.stdout.isatty():
-        yield say, None
+        yield print_line, None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn

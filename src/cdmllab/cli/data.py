@@ -122,7 +122,7 @@ def convert(
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def _bar(description: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error; nothing if that is not a terminal."""
     from rich.console import Console
     from rich.progress import (
@@ -143,7 +143,7 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task(what, total=None)
+        task = bar.add_task(description, total=None)
 
         def step(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total)
@@ -219,9 +219,9 @@ def overlap(
         typer.echo(f"  shared people: {len(shared.people):,}{some}")
     else:
         typer.echo("  shared people: unknown, one of the two has no names")
-    how = "confirmed by embeddings" if network else "by perceptual hash alone"
+    method = "confirmed by embeddings" if network else "by perceptual hash alone"
     typer.echo(
-        f"  near-duplicates: {len(set(shared.judged.tolist())):,} images of the protocol, {how}"
+        f"  near-duplicates: {len(set(shared.judged.tolist())):,} images of the protocol, {method}"
     )
     if shared.accuracy and "all" in shared.accuracy:
         a = shared.accuracy

@@ -73,12 +73,12 @@ def evaluate(
         for name in protocols.names():
             typer.echo(f"{name:30} {protocols.about(name)}")
         return
-    wanted = protocols.matching([*(protocol or []), *(more or [])])
-    if not wanted:
+    selected = protocols.matching([*(protocol or []), *(more or [])])
+    if not selected:
         raise CdmlLabError(
             "name a protocol with --protocol; `cdmllab evaluate` without a run lists them"
         )
-    if wanted == [threshold_from]:
+    if selected == [threshold_from]:
         raise CdmlLabError(
             f"a threshold chosen on {threshold_from} cannot be evaluated on it: name another "
             f"protocol"
@@ -89,8 +89,8 @@ def evaluate(
     settings = cached.Settings(flip, replicates, seed, batch_size)
     folder = folder_of(run)
 
-    def judge(name: str) -> "tuple[Evaluation, Protocol]":
-        done, loaded, reused = cached.judge(
+    def evaluate_on(name: str) -> "tuple[Evaluation, Protocol]":
+        done, loaded, reused = cached.evaluate(
             backbone, name, folder, settings, prepare=prepare, redo=redo
         )
         typer.echo(f"{done.name}{' (done before)' if reused else ''}")
@@ -100,11 +100,11 @@ def evaluate(
         return done, loaded
 
     try:
-        chosen_on = judge(threshold_from)[0] if threshold_from else None
-        for name in wanted:
+        chosen_on = evaluate_on(threshold_from)[0] if threshold_from else None
+        for name in selected:
             if name == threshold_from:
                 continue
-            done, loaded = judge(name)
+            done, loaded = evaluate_on(name)
             if chosen_on is not None:
                 done = cached.decide(done, chosen_on, far, loaded.people())
                 done.write(folder)

@@ -56,7 +56,7 @@ def export(
         max_drop_points=max_drop,
         seed=seed,
         threads=threads,
-        tell=lambda line: typer.echo(f"  {line}", err=True),
+        report=lambda line: typer.echo(f"  {line}", err=True),
     )
     _report(done)
 

@@ -1,4 +1,4 @@
-"""`cdmllab photos`, `cdmllab compare` and `cdmllab protocol`: one's own photos, on this machine."""
+"""`cdmllab photos`, `compare` and `protocol`: the user's photos, on this machine."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -20,7 +20,7 @@ _MODEL = typer.Option(
 )
 _CALIBRATION = typer.Option(
     metavar="JSON",
-    help="What `cdmllab evaluate` recorded of this network; the only one next to it is found.",
+    help="An evaluation of this network by `cdmllab evaluate` (default: the one next to it).",
 )
 _FAR = typer.Option(help="The share of pairs of strangers that may be accepted.")
 _FLIP = typer.Option(
@@ -28,18 +28,20 @@ _FLIP = typer.Option(
     show_default="as the evaluation",
     help="Add the mirrored images' embeddings.",
 )
-_DETECTOR = typer.Option(help="What finds the faces; MTCNN comes with cdmllab[photos].")
+_DETECTOR = typer.Option(help="The face detector; MTCNN comes with cdmllab[photos].")
 _DETECTOR_MODEL = typer.Option(metavar="FILE", help="The network of YuNet or SCRFD.")
-_LEAST_EYES = typer.Option(min=1.0, help="Pixels between the eyes that a face needs.")
-_IGNORE = typer.Option(metavar="PATTERN", help="Leave out files and folders of this name.")
-_THREADS = typer.Option(min=1, help="Of the networks.")
+_LEAST_EYES = typer.Option(min=1.0, help="Minimum distance between the eyes, in pixels.")
+_IGNORE = typer.Option(metavar="PATTERN", help="Skip files and folders of this name.")
+_THREADS = typer.Option(min=1, help="CPU threads of the networks.")
 
 
 def photos(
-    folder: Annotated[Path, typer.Argument(help="Of photos; one folder a person if known.")],
+    folder: Annotated[
+        Path, typer.Argument(help="The photos, with one folder per person if known.")
+    ],
     model: Annotated[Path, _MODEL],
     report: Annotated[
-        Path, typer.Option(metavar="HTML", help="The file to write; nothing else is kept.")
+        Path, typer.Option(metavar="HTML", help="The file to write; nothing else is stored.")
     ] = Path("photos.html"),
     far: Annotated[float, _FAR] = 1e-3,
     calibration: Annotated[Path | None, _CALIBRATION] = None,
@@ -54,18 +56,20 @@ def photos(
         ),
     ] = None,
     sample: Annotated[
-        int | None, typer.Option(min=2, help="Draw people with at most so many photos.")
+        int | None, typer.Option(min=2, help="Draw people with at most this many photos.")
     ] = None,
     keep: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keep the aligned faces and embeddings there too."),
+        typer.Option(metavar="FOLDER", help="Also store the aligned faces and embeddings here."),
     ] = None,
     detector: Annotated[DetectorName, _DETECTOR] = "mtcnn",
     detector_model: Annotated[Path | None, _DETECTOR_MODEL] = None,
     least_eyes: Annotated[float, _LEAST_EYES] = 10.0,
     flip: Annotated[bool | None, _FLIP] = None,
     ignore: Annotated[list[str] | None, _IGNORE] = None,
-    seed: Annotated[int, typer.Option(help="Of the sample, the bootstrap and the halves.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the sample, the bootstrap and the halves.")
+    ] = 0,
     threads: Annotated[int, _THREADS] = 1,
 ) -> None:
     """Find the faces of photos, compare all of them, and write a report that opens offline."""
@@ -96,17 +100,17 @@ def photos(
         )
     if store is not None:
         store.embeddings(read)
-    found = findings(read, far, evaluation=evaluation, cut=threshold, seed=seed)
-    write_text(report, page(found, network, finder.name))
+    results = findings(read, far, evaluation=evaluation, cut=threshold, seed=seed)
+    write_text(report, page(results, network, finder.name))
     groups = "people" if source.people else "groups by likeness"
     typer.echo(
         f"{printable(str(folder))}: {len(read.items):,} faces of {len(source.photos):,} photos, "
-        f"{len(set(found.group.tolist())):,} {groups}"
+        f"{len(set(results.group.tolist())):,} {groups}"
     )
     _report_missing("not compared", read.missing, ", see the report")
     typer.echo(f"written to {report}")
     if keep is not None:
-        typer.echo(f"kept in {keep}")
+        typer.echo(f"stored in {keep}")
 
 
 def compare(
@@ -121,7 +125,7 @@ def compare(
     flip: Annotated[bool | None, _FLIP] = None,
     threads: Annotated[int, _THREADS] = 1,
 ) -> None:
-    """Compare the largest faces of two photos, in one line that says how far to trust it."""
+    """Compare the largest faces of two photos, in one line that states its uncertainty."""
     from cdmllab.photos.detectors import create
     from cdmllab.photos.two import line
 
@@ -147,11 +151,11 @@ def network_and_evaluation(
     network = network_from(model, threads)
     path = calibration
     if path is None:
-        there = evaluations(folder_of(model))
-        if len(there) > 1:
-            names = ", ".join(str(one) for one in there)
+        existing = evaluations(folder_of(model))
+        if len(existing) > 1:
+            names = ", ".join(str(one) for one in existing)
             raise CdmlLabError(f"{model} has several evaluations; --calibration names one: {names}")
-        path = there[0] if there else None
+        path = existing[0] if existing else None
     if path is None:
         return network._replace(flip=bool(flip)), None
     recorded = Measures.read(path).flip if flip is None else flip
@@ -171,11 +175,11 @@ def network_from(model: Path, threads: int) -> "Network":
     from cdmllab.photos.album import Network
 
     if not model.exists():
-        raise CdmlLabError(f"there is neither a run nor a file {model}")
+        raise CdmlLabError(f"{model} is neither a run nor a file")
     if source.is_checkpoint(model):
         raise CdmlLabError(
-            f"{model} does not say which input its network was trained on; say it once, and use "
-            f"what this writes: cdmllab weights convert {model} {model.stem}.safetensors "
+            f"{model} does not record the input its network was trained on; state it once, and use "
+            f"the written file: cdmllab weights convert {model} {model.stem}.safetensors "
             "(--channels RGB, BGR or grey)"
         )
     backbone, prepare = network_of(model, "cpu", threads)
@@ -183,7 +187,7 @@ def network_from(model: Path, threads: int) -> "Network":
 
 
 def _report_missing(verdict: str, missing: dict[str, str], where: str = "", most: int = 10) -> None:
-    """Print why the first photos were passed over, and how many more were."""
+    """Print why the first photos were skipped, and how many more were."""
     for name, why in list(missing.items())[:most]:
         typer.echo(f"{verdict}: {name}: {why.removeprefix(f'{name}: ')}", err=True)
     if len(missing) > most:
@@ -191,17 +195,21 @@ def _report_missing(verdict: str, missing: dict[str, str], where: str = "", most
 
 
 def protocol(
-    folder: Annotated[Path, typer.Argument(help="With one folder of photos a person.")],
+    folder: Annotated[Path, typer.Argument(help="The photos, with one folder per person.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder for the protocol.")],
     align: Annotated[
         bool,
-        typer.Option("--align", help="Find and align the faces (default: they are)."),
+        typer.Option("--align", help="Find and align the faces first."),
     ] = False,
-    size: Annotated[int, typer.Option(min=8, help="Pixels of the aligned images.")] = 112,
-    folds: Annotated[int, typer.Option(min=2, help="Which share no person.")] = 10,
+    size: Annotated[int, typer.Option(min=8, help="Side of the aligned images, in pixels.")] = 112,
+    folds: Annotated[int, typer.Option(min=2, help="Number of folds, which share no people.")] = 10,
     per_fold: Annotated[
         int | None,
-        typer.Option(min=1, show_default="up to 300", help="Genuine pairs a fold, and impostor."),
+        typer.Option(
+            min=1,
+            show_default="up to 300",
+            help="Genuine pairs per fold, and as many impostor pairs.",
+        ),
     ] = None,
     hard: Annotated[
         float,
@@ -212,7 +220,7 @@ def protocol(
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed draws the same pairs.")] = 0,
     sample: Annotated[
-        int | None, typer.Option(min=2, help="Draw people with at most so many photos.")
+        int | None, typer.Option(min=2, help="Draw people with at most this many photos.")
     ] = None,
     detector: Annotated[DetectorName, _DETECTOR] = "mtcnn",
     detector_model: Annotated[Path | None, _DETECTOR_MODEL] = None,
@@ -251,12 +259,12 @@ def protocol(
     typer.echo(
         f"{printable(str(folder))}: {int(pairs.same.sum()):,} genuine and "
         f"{int((~pairs.same).sum()):,} impostor pairs of {len(made.jpeg):,} images in {folds} "
-        "folds that share nobody"
+        "folds that share no people"
     )
     _report_missing("not used", made.missing)
     if folds != FOLDS:
         typer.echo(
-            f"note: whoever reads {protocols.BIN} cuts it into {FOLDS} folds, which may share "
+            f"note: readers of {protocols.BIN} split it into {FOLDS} folds, which may share "
             f"people; {protocols.NPZ} and {protocols.LIST} keep the {folds}"
         )
     for file in files:

@@ -68,12 +68,12 @@ def reproduce(
     chosen = rows.find(row, recipe)
     options = Options(seed, processes, on_cpu, probe_s)
     work = steps.RowWork(chosen, seed)
-    made, data = _plan(chosen, work, options)
+    row_plan, data = _plan(chosen, work, options)
     if plan_only:
         return
-    _consent(chosen, work, data, accept_terms or [], made, on_cpu)
+    _consent(chosen, work, data, accept_terms or [], row_plan, on_cpu)
     with _bar() as progress:
-        done = steps.carry_out(work, made, data, _say, options=options, progress=progress)
+        done = steps.carry_out(work, row_plan, data, _say, options=options, progress=progress)
     _say("")
     for line in table(done.compared):
         _say(line)
@@ -87,7 +87,7 @@ def reproduce(
     if record:
         from cdmllab.reproduction import ledger
 
-        _say(f"recorded in {ledger.write(done, made)}")
+        _say(f"recorded in {ledger.write(done, row_plan)}")
 
 
 def _list() -> None:
@@ -119,10 +119,10 @@ def _plan(row: "ReproducibleRow", work: "RowWork", options: "Options") -> "tuple
     kept = work.measured
     if kept is None:
         typer.echo(f"measuring {options.probe_s:g} s of this training on this machine ...")
-    made = plan.make(row, registry.load(), data, work.folder, options, kept)
-    for line in plan.lines(row, made):
+    row_plan = plan.make(row, registry.load(), data, work.folder, options, kept)
+    for line in plan.lines(row, row_plan):
         typer.echo(line)
-    return made, data
+    return row_plan, data
 
 
 def _consent(
@@ -130,7 +130,7 @@ def _consent(
     work: "RowWork",
     data: Path,
     accepted: list[str],
-    made: "RowPlan",
+    row_plan: "RowPlan",
     on_cpu: bool,
 ) -> None:
     """Ask for consent on a terminal; without one, raise unless consent was given by an option."""
@@ -157,10 +157,10 @@ def _consent(
             f"{one.about.title}: do you accept these terms ({one.about.licence})?", abort=True
         )
     steps.accept(work, [*accepted, *(one.name for one in missing)])
-    if made.config.device == "cpu" and presets.load(row.preset).device == "cuda" and not on_cpu:
+    if row_plan.config.device == "cpu" and presets.load(row.preset).device == "cuda" and not on_cpu:
         warning = (
             f"this machine has no GPU, and on its CPU the training takes about "
-            f"{made.timed.train_s / 3600:,.0f} hours"
+            f"{row_plan.timed.train_s / 3600:,.0f} hours"
         )
         if not interactive:
             raise CdmlLabError(f"{warning}: --on-cpu starts it anyway")

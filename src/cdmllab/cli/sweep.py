@@ -50,11 +50,11 @@ def sweep(
             "--workers is for this machine and --ray is for a cluster: give only one of them"
         )
     with engines.ray(ray) if ray else engines.local(workers) as engine:
-        done = work.run(engine, console.say)
+        done = work.run(engine, console.print_line)
     for name, stage in done.items():
         for text in sweeps.summary(work.spec, name, stage):
             typer.echo(text)
     if record:
         path = spec.with_suffix(".json")
-        records.write(records.of(work.spec, done), path)
+        records.write(records.build(work.spec, done), path)
         typer.echo(f"written to {path}")

@@ -44,13 +44,13 @@ def train(
             "a run continues with its own config: --set, --seed and --redo are for a new run"
         )
     try:
-        with console.talking() as (tell, progress):
+        with console.talking() as (report, progress):
             if resume is not None:
-                done = training.resume(resume, tell, progress)
+                done = training.resume(resume, report, progress)
             else:
                 chosen = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
                 done = training.train(
-                    presets.load(preset, chosen), redo=redo, tell=tell, progress=progress
+                    presets.load(preset, chosen), redo=redo, report=report, progress=progress
                 )
     except CdmlLabError:
         raise

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cdmllab import preprocessing
-from cdmllab.evaluate import protocols
+from cdmllab.evaluate import full, protocols
 from cdmllab.evaluate.embedding import embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation, file_name
-from cdmllab.evaluate.full import evaluate
 from cdmllab.evaluate.measures import Decision, ErrorsByBin, MadeWith, NuisanceTable, Rate
 from cdmllab.evaluate.protocol import Protocol, Together
 from cdmllab.metrics import calibration, error_rates
@@ -35,7 +34,7 @@ class Settings(NamedTuple):
 DEFAULTS = Settings()
 
 
-def judge(
+def evaluate(
     backbone: nn.Module,
     name: str,
     folder: Path,
@@ -64,7 +63,7 @@ def judge(
 
     Raises
     ------
-    ValueError : images that the network does not accept; or as `evaluate`
+    ValueError : images that the network does not accept; or as `full.evaluate`
     CdmlLabError : as `protocols.load`
     """
     square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
@@ -88,7 +87,7 @@ def judge(
     embeddings = embed(
         backbone, protocol.images, settings.batch_size, flip=flip, prepare=prepare
     ).numpy()
-    done = evaluate(
+    done = full.evaluate(
         embeddings, protocol, flip=flip, replicates=settings.replicates, seed=settings.seed
     )
     measures = done.measures.having(
@@ -150,7 +149,7 @@ def by_nuisance(
     Empty for templates; a nuisance that is the same in all pairs is omitted.
     """
     tables: dict[str, dict[Together, NuisanceTable]] = {}
-    who = protocol.people()
+    all_people = protocol.people()
     for name in protocol.nuisances if protocol.templates is None else ():
         for how in get_args(Together):
             of_pair = protocol.nuisance_of_pairs(name, how)
@@ -159,7 +158,7 @@ def by_nuisance(
             edges = np.histogram_bin_edges(of_pair, bins)
             of_kind = []
             for rows in (evaluation.same, ~evaluation.same):
-                people = None if who is None else (who[0][rows], who[1][rows])
+                people = None if all_people is None else (all_people[0][rows], all_people[1][rows])
                 binned = error_rates.by_nuisance(
                     evaluation.wrong[rows], of_pair[rows], edges, people=people
                 )

@@ -23,9 +23,9 @@ class Cropped:
     size : of the result, in pixels
     """
 
-    def __init__(self, whole: Images, square: Square, size: int) -> None:
-        self._whole, self._square, self._size = whole, square, size
-        self.content = (*getattr(whole, "content", ()), np.array([*square, size]))
+    def __init__(self, images: Images, square: Square, size: int) -> None:
+        self._whole, self._square, self._size = images, square, size
+        self.content = (*getattr(images, "content", ()), np.array([*square, size]))
 
     def __len__(self) -> int:
         return len(self._whole)
@@ -37,14 +37,14 @@ class Cropped:
         ------
         ValueError : images that are not square
         """
-        whole = self._whole.read(rows)
-        height, width = whole.shape[1:3]
+        images = self._whole.read(rows)
+        height, width = images.shape[1:3]
         if height != width:
             raise ValueError(
                 f"only square images of aligned faces can be cropped, got {height} x {width}"
             )
         box = part_of(Box(0, 0, width, height), self._square)
-        return np.stack([resize(crop(image, box), self._size, self._size) for image in whole])
+        return np.stack([resize(crop(image, box), self._size, self._size) for image in images])
 
 
 def cropped(protocol: Protocol, square: Square | None, size: int | None) -> Protocol:

@@ -69,12 +69,12 @@ def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figur
 
 def _by_nuisance(evaluation: Evaluation, protocol: Protocol, name: str) -> Figure:
     figure, axes = plots.figure(2, width=7.6, height=2.8)
-    who = protocol.people()
+    all_people = protocol.people()
     for ax, how in zip(axes, get_args(Together), strict=True):
         of_pair = protocol.nuisance_of_pairs(name, how)
         edges = np.histogram_bin_edges(of_pair, 6)
         for kind, rows in (("genuine", evaluation.same), ("impostor", ~evaluation.same)):
-            people = None if who is None else (who[0][rows], who[1][rows])
+            people = None if all_people is None else (all_people[0][rows], all_people[1][rows])
             binned = error_rates.by_nuisance(
                 evaluation.wrong[rows], of_pair[rows], edges, people=people
             )

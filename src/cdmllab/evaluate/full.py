@@ -84,7 +84,7 @@ def evaluate(
     """
     compared = _compared(embeddings, protocol)
     same, fold = protocol.pairs.same, protocol.pairs.fold
-    scores = scoring.cosines(*compared[:3], what=compared.what)
+    scores = scoring.cosines(*compared[:3], noun=compared.noun)
     by_kind = ranked.rank(scores, same)
     impostors = len(by_kind.impostor)
     within = ranked.resolved(fars, impostors)
@@ -144,7 +144,7 @@ def glance(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
     """
     compared = _compared(embeddings, protocol)
     same, fold = protocol.pairs.same, protocol.pairs.fold
-    scores = scoring.cosines(*compared[:3], what=compared.what)
+    scores = scoring.cosines(*compared[:3], noun=compared.noun)
     values = {"auc": verification.auc(scores, same)}
     if len(np.unique(fold)) > 1:
         values = {"accuracy": verification.fold_accuracy(scores, same, fold).mean, **values}
@@ -155,7 +155,7 @@ class _Compared(NamedTuple):
     embeddings: NDArray[np.floating]  # [m, d] of images or of templates
     first: NDArray[np.int64]  # [p] rows of them
     second: NDArray[np.int64]
-    what: str
+    noun: str
 
 
 def _compared(embeddings: ArrayLike, protocol: Protocol) -> _Compared:

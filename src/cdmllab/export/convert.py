@@ -43,7 +43,7 @@ def export(
     max_drop_points: float = 0.5,
     seed: int = 0,
     threads: int = 1,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> Exported:
     """Export a backbone if it computes the same in the other runtime; otherwise raise.
 
@@ -59,7 +59,7 @@ def export(
     max_drop_points : accuracy that may be lost, in percentage points
     seed : of the images and pairs
     threads : of the other runtime; PyTorch keeps its own setting
-    tell : called with a line before each slow step
+    report : called with a line before each slow step
 
     Raises
     ------
@@ -73,7 +73,7 @@ def export(
     target = output or destination(path, to, int8=int8)
     if target.suffix != _SUFFIXES[to]:
         raise CdmlLabError(f"{target}: a file for {to} must end in {_SUFFIXES[to]}")
-    request = _Request(to, int8, max_drop_points, threads, tell)
+    request = _Request(to, int8, max_drop_points, threads, report)
     with claimed(target):
         return _export(given, request, target, identities, seed)
 
@@ -81,7 +81,7 @@ def export(
 def _export(
     given: source.ExportSource, request: "_Request", target: Path, identities: int, seed: int
 ) -> Exported:
-    request.tell("drawing face-lab images")
+    request.report("drawing face-lab images")
     check = ExportCheck(given, identities, seed)
     with workshop(target.parent, ".export-") as folder:
         made, agreement = _make(given, request, check, folder)
@@ -121,7 +121,7 @@ class _Request(NamedTuple):
     int8: bool
     max_drop_points: float
     threads: int
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
 
 
 def _make(
@@ -133,7 +133,7 @@ def _make(
     exact, rough = (
         {**limits, "drop_points": request.max_drop_points} for limits in (_EXACT, _ROUGH)
     )
-    request.tell(f"writing ONNX, opset {onnx_file.OPSET}")
+    request.report(f"writing ONNX, opset {onnx_file.OPSET}")
     full = folder / "full.onnx"
     onnx_file.write(given, full)
     agreement = {"float32": check(onnx_file.runtime(full, request.threads))}
@@ -141,7 +141,7 @@ def _make(
     if request.int8:
         from cdmllab.export import int8
 
-        request.tell("quantising")
+        request.report("quantising")
         quantised = folder / "int8.onnx"
         int8.write(full, quantised, check.calibration())
         agreement["int8"] = check(onnx_file.runtime(quantised, request.threads))
@@ -150,7 +150,7 @@ def _make(
     if request.to == "openvino":
         from cdmllab.export import openvino_ir
 
-        request.tell("writing OpenVINO's files")
+        request.report("writing OpenVINO's files")
         model = folder / "model.xml"
         openvino_ir.write(full, model)
         agreement = {"float32": check(openvino_ir.runtime(model, threads=request.threads))}

@@ -56,11 +56,11 @@ def noise(count: int, size: int, seed: int = 0) -> Tensor:
     return torch.randint(256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
 
 
-def _render(who: Tensor, index: Tensor, size: int, seed: int) -> Tensor:
+def _render(people: Tensor, index: Tensor, size: int, seed: int) -> Tensor:
     """Render at a size that the face lab supports, and scale to `size` pixels."""
     smallest, largest = faces.SIZES
     possible = min(max(size, smallest), largest)
-    drawn = faces.render(who, index=index, size=possible, strength=STRENGTH, seed=seed)
+    drawn = faces.render(people, index=index, size=possible, strength=STRENGTH, seed=seed)
     if drawn.shape[-1] == size:
         return drawn
     scaled = F.interpolate(

@@ -39,11 +39,11 @@ class Ranks(NamedTuple):
         """The maximum over ranks, elementwise; any shape."""
         return self._reduced(values, dist.ReduceOp.MAX)
 
-    def _reduced(self, values: Tensor, how: Any) -> Tensor:
+    def _reduced(self, values: Tensor, operation: Any) -> Tensor:
         if self.size == 1:
             return values
         result = values.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(result, how)
+        dist.all_reduce(result, operation)
         return result
 
     def gathered(self, values: Tensor) -> Tensor:
@@ -109,8 +109,8 @@ class Ranks(NamedTuple):
             return
         # A flag and a checksum are cheap to exchange in every step; the texts, which need pickling,
         # are exchanged only after something went wrong.
-        mine = torch.tensor([complaint is not None, zlib.crc32(about.encode())], device=device)
-        flags = self.gathered(mine.unsqueeze(0)).tolist()
+        flag = torch.tensor([complaint is not None, zlib.crc32(about.encode())], device=device)
+        flags = self.gathered(flag.unsqueeze(0)).tolist()
         if flags == [[0, flags[0][1]]] * self.size:
             return
         reports: list[tuple[str | None, str]] = [(None, "")] * self.size

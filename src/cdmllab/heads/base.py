@@ -247,9 +247,9 @@ class MarginHead(Head):
 
         A sharded head returns those that this rank holds.
         """
-        return self.whole(unit(self.centres.detach()))
+        return self.global_view(unit(self.centres.detach()))
 
-    def whole(self, part: Tensor) -> Tensor:
+    def global_view(self, part: Tensor) -> Tensor:
         """A view of class centres as (c, K, d); a bias stays as it is."""
         k = self.policy.centres_per_identity
         return part if part.ndim == 1 else part.view(-1, k, self.embedding_dim)
@@ -266,7 +266,7 @@ class MarginHead(Head):
         """The largest cosine (or logit) among `self.centres` and its identity; (b,) each."""
         k = self.policy.centres_per_identity
         x = embeddings.detach().to(self.centres.dtype)
-        best, which = (
+        best, nearest = (
             x.new_full((len(x),), -torch.inf),
             torch.zeros(len(x), dtype=torch.int64, device=x.device),
         )
@@ -276,9 +276,9 @@ class MarginHead(Head):
             if self.bias is not None:
                 scores += self.bias[first : first + block]
             top = scores.max(dim=1)
-            which = torch.where(top.values > best, (top.indices + first) // k, which)
+            nearest = torch.where(top.values > best, (top.indices + first) // k, nearest)
             best = torch.maximum(best, top.values)
-        return best, which
+        return best, nearest
 
     def extra_repr(self) -> str:
         scale = f", scale {float(self.scale):g}" if self.policy.uses_cosine else ""

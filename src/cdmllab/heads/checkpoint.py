@@ -37,12 +37,12 @@ def sharded_state_dict(head: Head, optimiser: SGD | None = None) -> dict[str, Te
     ValueError : SGD has dampening, which treats the first step differently
     """
 
-    def whole(name: str, value: Tensor) -> Tensor:
-        return head.whole(value) if name in ("centres", "bias") else value
+    def global_view(name: str, value: Tensor) -> Tensor:
+        return head.global_view(value) if name in ("centres", "bias") else value
 
-    state = {name: whole(name, value) for name, value in head.state_dict().items()}
+    state = {name: global_view(name, value) for name, value in head.state_dict().items()}
     for name, momentum in momenta(head, optimiser) if optimiser is not None else ():
-        state[f"momentum.{name}"] = whole(name, momentum)
+        state[f"momentum.{name}"] = global_view(name, momentum)
     return state
 
 
@@ -57,15 +57,15 @@ def momenta(module: nn.Module, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
     """
     names = {parameter: name for name, parameter in module.named_parameters()}
     for group in optimiser.param_groups:
-        mine = [
+        own_parameters = [
             parameter for parameter in group["params"] if parameter in names and group["momentum"]
         ]
-        if mine and group["dampening"]:
+        if own_parameters and group["dampening"]:
             raise ValueError(
                 "the momentum of SGD can be saved only if dampening is 0, got dampening "
                 f"{group['dampening']}"
             )
-        for parameter in mine:
+        for parameter in own_parameters:
             kept = optimiser.state[parameter]
             if kept.get("momentum_buffer") is None:
                 kept["momentum_buffer"] = torch.zeros_like(parameter)

@@ -44,6 +44,6 @@ class Head(nn.Module):
         """The parameters that are split over ranks, by name; all others are replicated."""
         return {}
 
-    def whole(self, part: Tensor) -> Tensor:
+    def global_view(self, part: Tensor) -> Tensor:
         """A sharded parameter, or a tensor of its shape, as a part of the full tensor."""
         return part

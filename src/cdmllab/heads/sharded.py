@@ -121,11 +121,11 @@ class ShardedHead(BlockedHead):
                 f"init_process_group"
             )
         with torch.autocast(self.centres.device.type, enabled=False):
-            mine, centres = self._agreed(embeddings, labels, known_easiness)
-            known = mine.known_easiness
+            samples, centres = self._agreed(embeddings, labels, known_easiness)
+            known = samples.known_easiness
             everyone = Samples(
-                embeddings=gather(mine.embeddings, ranks),
-                labels=ranks.gathered(mine.labels),
+                embeddings=gather(samples.embeddings, ranks),
+                labels=ranks.gathered(samples.labels),
                 known_easiness=None if known is None else ranks.gathered(known),
                 some_ignored=True,  # possibly on another rank
             )
@@ -200,26 +200,28 @@ class ShardedHead(BlockedHead):
             f"{len(embeddings)} embeddings of {embeddings.dtype} to compare",
             embeddings.device,
         )
-        best, which = self._nearest_here(ranks.gathered(embeddings.detach()), block)
+        best, identity = self._nearest_here(ranks.gathered(embeddings.detach()), block)
         beaten = best < ranks.largest(best)
-        which = torch.where(beaten, self.num_identities, which + self.held.start)
-        return ranks.own(-ranks.largest(-which))  # the minimum over ranks: the first of a tie
+        identity = torch.where(beaten, self.num_identities, identity + self.held.start)
+        return ranks.own(-ranks.largest(-identity))  # the minimum over ranks: the first of a tie
 
     def sharded_parameters(self) -> dict[str, nn.Parameter]:
         """The class centres, and the bias of plain softmax."""
         parameters = {"centres": self.centres, "bias": self.bias}
         return {name: value for name, value in parameters.items() if value is not None}
 
-    def whole(self, part: Tensor) -> Tensor:
+    def global_view(self, part: Tensor) -> Tensor:
         """View a tensor shaped like `centres` or `bias` as this rank's part of the full tensor.
 
         The tensor may be a gradient, for example. Under a process group the result is a DTensor
         with ``Shard(0)``, of shape (c, K, d) or (c,), that shares memory with `part`; otherwise it
         is a plain view.
-        ``torch.nn.utils.get_total_norm([head.whole(head.centres.grad)]).full_tensor()`` is the norm
-        over all ranks.
+        For the norm of the gradient over all ranks::
+
+            part = head.global_view(head.centres.grad)
+            norm = torch.nn.utils.get_total_norm([part]).full_tensor()
         """
-        local = super().whole(part.detach())
+        local = super().global_view(part.detach())
         if not dist.is_initialized():
             return local
         from torch.distributed.device_mesh import DeviceMesh  # these take a while to import

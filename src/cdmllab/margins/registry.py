@@ -224,11 +224,11 @@ def create(
         "class_sizes": class_sizes,
         "scale": scale,
     }
-    wanted = inspect.signature(build).parameters
+    accepted = inspect.signature(build).parameters
     for key, value in sizes.items():
-        if value is None and key in wanted and wanted[key].default is inspect.Parameter.empty:
+        if value is None and key in accepted and accepted[key].default is inspect.Parameter.empty:
             raise ValueError(f"{name} keeps something for every identity: give {key}")
-    return build(**{key: value for key, value in sizes.items() if key in wanted}, **chosen)
+    return build(**{key: value for key, value in sizes.items() if key in accepted}, **chosen)
 
 
 @cache

@@ -85,16 +85,16 @@ def intervals(
     curve = weighted.WeightedCurve(s, y)
     folds = None if fold is None else weighted.Folds(s, y, np.asarray(fold)[order])
     rng = np.random.default_rng(seed)
-    found: dict[str, list[Floats]] = {}
+    drawn: dict[str, list[Floats]] = {}
     for part in _portions(replicates, max(1, _CELLS // len(s))):
         w = draw(rng, part)
         values = curve.measures(w, fars)
         if folds is not None:
             values["accuracy"] = folds.accuracy(w)
         for name, value in values.items():
-            found.setdefault(name, []).append(value)
+            drawn.setdefault(name, []).append(value)
     tails = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
-    return {name: _interval(np.concatenate(parts), tails) for name, parts in found.items()}
+    return {name: _interval(np.concatenate(parts), tails) for name, parts in drawn.items()}
 
 
 def shares(
@@ -124,7 +124,7 @@ def shares(
     ------
     ValueError : shapes that differ, fewer than 10 identities
     """
-    h, (a, b) = np.asarray(hit, dtype=np.float64), (np.asarray(who) for who in identities)
+    h, (a, b) = np.asarray(hit, dtype=np.float64), (np.asarray(people) for people in identities)
     k = np.zeros(len(h), dtype=np.int64) if part is None else np.asarray(part)
     if h.ndim != 1 or any(x.shape != h.shape for x in (a, b, k)):
         shapes = [x.shape for x in (h, a, b, k)]
@@ -135,21 +135,21 @@ def shares(
         raise ValueError(_too_few(n))
     # Pairs of the same two people in the same part have equal weights: sum them up once.
     cells, cell_of = np.unique((k * n + both[: len(a)]) * n + both[len(a) :], return_inverse=True)
-    of, one, other = cells // n**2, cells // n % n, cells % n
+    cell_parts, one, other = cells // n**2, cells // n % n, cells % n
     total, hits = np.bincount(cell_of).astype(np.float64), np.bincount(cell_of, weights=h)
-    starts = np.flatnonzero(np.append(True, of[1:] != of[:-1]))
+    starts = np.flatnonzero(np.append(True, cell_parts[1:] != cell_parts[:-1]))
     rng = np.random.default_rng(seed)
-    found = []
-    for size in _portions(replicates, max(1, _CELLS // len(of))):
+    shares_drawn = []
+    for size in _portions(replicates, max(1, _CELLS // len(cell_parts))):
         drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=size).astype(np.float64)
         w = drawn[:, one] * np.where(one == other, 1.0, drawn[:, other])
         with np.errstate(invalid="ignore"):  # NaN if a draw has nobody of a part
-            found.append(
+            shares_drawn.append(
                 np.add.reduceat(w * hits, starts, axis=1)
                 / np.add.reduceat(w * total, starts, axis=1)
             )
     tails = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
-    return [_interval(values, tails) for values in np.concatenate(found).T]
+    return [_interval(values, tails) for values in np.concatenate(shares_drawn).T]
 
 
 def _too_few(people: int) -> str:

@@ -86,8 +86,8 @@ def rates(
         return plain
     drawn = bootstrap.shares(h, people, k, replicates=replicates, confidence=confidence)
     return [
-        rate._replace(low=min(rate.low, found.low), high=max(rate.high, found.high))
-        for rate, found in zip(plain, drawn, strict=True)
+        rate._replace(low=min(rate.low, interval.low), high=max(rate.high, interval.high))
+        for rate, interval in zip(plain, drawn, strict=True)
     ]
 
 

@@ -90,10 +90,10 @@ def by_nuisance(
     at = np.where(x == edges[-1], k - 1, np.searchsorted(edges, x, side="right") - 1)
     inside = (at >= 0) & (at < k)
     pairs = np.bincount(at[inside], minlength=k)
-    found = np.full((k, 3), np.nan)
+    table = np.full((k, 3), np.nan)
     if inside.any():
-        who = None
+        bin_people = None
         if people is not None:
-            who = (np.asarray(people[0])[inside], np.asarray(people[1])[inside])
-        found[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], who)]
-    return Binned(edges, found[:, 0], found[:, 1], found[:, 2], pairs)
+            bin_people = (np.asarray(people[0])[inside], np.asarray(people[1])[inside])
+        table[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], bin_people)]
+    return Binned(edges, table[:, 0], table[:, 1], table[:, 2], pairs)

@@ -62,8 +62,8 @@ def fold_accuracy(squared_l2: ArrayLike, same: ArrayLike, fold: ArrayLike) -> Gr
     best = np.argmax(right.sum(axis=0) - right, axis=1)
     per_fold = right[np.arange(k), best] / (genuine + impostors)
     rates = [
-        np.mean(n / np.maximum(of, 1)[:, None], axis=0)
-        for n, of in ((far, impostors), (tar, genuine))
+        np.mean(n / np.maximum(total, 1)[:, None], axis=0)
+        for n, total in ((far, impostors), (tar, genuine))
     ]
     return GridAccuracy(
         float(per_fold.mean()), float(per_fold.std()), per_fold, THRESHOLDS[best], *rates

@@ -94,7 +94,7 @@ def search(
     return Search(mate_score, other_score, rank)
 
 
-def cmc(found: Search, ranks: int = 20) -> Floats:
+def cmc(result: Search, ranks: int = 20) -> Floats:
     """Cumulative match characteristic: rank-1 to rank-`ranks` rates, shape (ranks,).
 
     They are rates over the probes that have a mate.
@@ -103,7 +103,7 @@ def cmc(found: Search, ranks: int = 20) -> Floats:
     ------
     ValueError : no probe has a mate, or fewer than one rank
     """
-    rank = _mated_ranks(found)
+    rank = _mated_ranks(result)
     if ranks < 1:
         raise ValueError(f"ranks must be 1 or more, got {ranks}")
     counts = np.bincount(np.minimum(rank, ranks + 1), minlength=ranks + 2)
@@ -111,18 +111,18 @@ def cmc(found: Search, ranks: int = 20) -> Floats:
     return shares
 
 
-def rank_rate(found: Search, k: int = 1) -> float:
+def rank_rate(result: Search, k: int = 1) -> float:
     """Share of mated probes whose mate is among the k highest scores.
 
     Examples
     --------
     A gallery of three people and two probes; the second is closer to somebody else:
 
-    >>> found = search([[1, 0], [0, 1], [-1, 0]], [0, 1, 2], [[1, 0.1], [1, 0.9]], [0, 1])
-    >>> rank_rate(found, k=1), rank_rate(found, k=2)
+    >>> result = search([[1, 0], [0, 1], [-1, 0]], [0, 1, 2], [[1, 0.1], [1, 0.9]], [0, 1])
+    >>> rank_rate(result, k=1), rank_rate(result, k=2)
     (0.5, 1.0)
     """
-    return float(cmc(found, k)[-1])
+    return float(cmc(result, k)[-1])
 
 
 class OpenSet(NamedTuple):
@@ -133,15 +133,15 @@ class OpenSet(NamedTuple):
     threshold: float
 
 
-def tpir_at_fpir(found: Search, fpir: float) -> OpenSet:
+def tpir_at_fpir(result: Search, fpir: float) -> OpenSet:
     """The largest TPIR whose FPIR does not exceed `fpir`.
 
     Raises
     ------
     ValueError : every probe has a mate, none has, or too few lack one to resolve this FPIR
     """
-    rank = _mated_ranks(found)
-    strangers = np.sort(found.other_score[~found.mated])
+    rank = _mated_ranks(result)
+    strangers = np.sort(result.other_score[~result.mated])
     n = len(strangers)
     if n == 0:
         raise ValueError(
@@ -155,12 +155,12 @@ def tpir_at_fpir(found: Search, fpir: float) -> OpenSet:
             f"it must lie in [{1.0 / n:.3g}, 1]"
         ) from None
     threshold = -np.inf if k == n else float(np.nextafter(strangers[n - 1 - k], np.inf))
-    right = (rank == 1) & (found.mate_score[found.mated] >= threshold)
+    right = (rank == 1) & (result.mate_score[result.mated] >= threshold)
     return OpenSet(float(right.mean()), float((strangers >= threshold).mean()), threshold)
 
 
-def _mated_ranks(found: Search) -> Ints:
-    rank = found.rank[found.mated]
+def _mated_ranks(result: Search) -> Ints:
+    rank = result.rank[result.mated]
     if len(rank) == 0:
         raise ValueError("no probe has a mate in the gallery")
     return rank

@@ -62,12 +62,12 @@ def nearest(gallery: ArrayLike, probes: ArrayLike, k: int = 10) -> Nearest:
     return best
 
 
-def _unit32(embeddings: NDArray[np.generic], first: int, what: str) -> NDArray[np.float32]:
+def _unit32(embeddings: NDArray[np.generic], first: int, noun: str) -> NDArray[np.float32]:
     """Embeddings at length 1 in float32; `first` is the number of the first row for errors."""
     e = embeddings.astype(np.float32)
     # Squares are summed in float64: those of float32 overflow from a length of 1.8e19 on.
     squared = np.einsum("nd,nd->n", e, e, dtype=np.float64)
-    refuse_unusable(squared, np.arange(first, first + len(e)), what)
+    refuse_unusable(squared, np.arange(first, first + len(e)), noun)
     e /= np.sqrt(squared)[:, None]
     return e
 

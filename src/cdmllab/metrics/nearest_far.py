@@ -43,11 +43,11 @@ def tar_at_far(ranked: Ranked, far: float) -> Nearest:
     if not 0.0 <= far <= 1.0:
         raise ValueError(f"a FAR must lie in [0, 1], got {far}")
     pairs = len(ranked.impostor)
-    wanted, width = far * pairs, _WINDOW
+    target, width = far * pairs, _WINDOW
     while True:
-        accepted, whole = _window(ranked, int(wanted) - width, int(wanted) + width)
+        accepted, complete = _window(ranked, int(target) - width, int(target) + width)
         impostors = accepted[0]
-        if whole or (len(impostors) and impostors[0] <= wanted <= impostors[-1]):
+        if complete or (len(impostors) and impostors[0] <= target <= impostors[-1]):
             rates = accepted / [[pairs], [len(ranked.genuine)]]
             return Nearest(*map(float, rates[::-1, _nearest(rates[0], far)]))
         width *= 8
@@ -73,7 +73,7 @@ def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Float
             moves = np.diff(accepted, axis=1, prepend=0.0).any(axis=0)
             points = accepted[:, moves]
             far, tar = _from_zero(points[:, _corners(points)]) / accepted[:, -1:]
-            tars[:, row] = [tar[_nearest(far, wanted)] for wanted in fars]
+            tars[:, row] = [tar[_nearest(far, target)] for target in fars]
     return tars
 
 
@@ -87,8 +87,8 @@ def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
     top, end = first < 0, last >= len(impostor)
     high = np.inf if top else impostor[len(impostor) - 1 - first]
     low = -np.inf if end else impostor[len(impostor) - 1 - last]
-    shown = [s[np.searchsorted(s, low) : np.searchsorted(s, high, "right")] for s in ranked]
-    thresholds = np.unique(np.concatenate(shown))[::-1]
+    inside = [s[np.searchsorted(s, low) : np.searchsorted(s, high, "right")] for s in ranked]
+    thresholds = np.unique(np.concatenate(inside))[::-1]
     genuine, impostors = (len(scores) - np.searchsorted(scores, thresholds) for scores in ranked)
     points = np.stack([impostors, genuine]).astype(np.float64)
     kept = _corners(points)

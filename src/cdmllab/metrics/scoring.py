@@ -17,23 +17,23 @@ _ROWS = 64  # pairs gathered at a time: both sides fit into a core's cache
 _GRAM_FROM = 1 / 50  # gathering a pair costs about as much as 50 cells of a matrix product
 
 
-def unit(embeddings: ArrayLike, what: str = "image") -> Floats:
+def unit(embeddings: ArrayLike, noun: str = "image") -> Floats:
     """Scale embeddings of shape (n, d) to length 1.
 
     Raises
     ------
     ValueError : another shape, or an embedding that is zero or not finite; names its row, which
-        the message calls a `what`
+        the message calls `noun`
     """
     e = _table(embeddings).astype(np.float64)
     squared = np.einsum("nd,nd->n", e, e)
-    refuse_unusable(squared, np.arange(len(e)), what)
+    refuse_unusable(squared, np.arange(len(e)), noun)
     e /= np.sqrt(squared)[:, None]
     return e
 
 
 def cosines(
-    embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, what: str = "image"
+    embeddings: ArrayLike, first: ArrayLike, second: ArrayLike, *, noun: str = "image"
 ) -> Floats:
     """Cosine of each pair of rows: embeddings (n, d), `first` and `second` (p,), to (p,).
 
@@ -48,21 +48,21 @@ def cosines(
         not exist
     """
     e = _table(embeddings)
-    a, b = _rows(first, second, len(e), what)
+    a, b = _rows(first, second, len(e), noun)
     rows, columns = _used(a, len(e)), _used(b, len(e))
     if len(a) < _GRAM_FROM * len(rows) * len(columns):
-        return _gathered(e, a, b, what)
-    return _tabulated(unit(e, what), a, b, rows, columns)
+        return _gathered(e, a, b, noun)
+    return _tabulated(unit(e, noun), a, b, rows, columns)
 
 
-def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, what: str) -> Floats:
+def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, noun: str) -> Floats:
     out = np.empty(len(a))
     for start in range(0, len(a), _ROWS):
         part = slice(start, start + _ROWS)
         x, y = e[a[part]].astype(np.float64), e[b[part]].astype(np.float64)
         xx, yy = np.einsum("pd,pd->p", x, x), np.einsum("pd,pd->p", y, y)
         for rows, squared in ((a[part], xx), (b[part], yy)):
-            refuse_unusable(squared, rows, what)
+            refuse_unusable(squared, rows, noun)
         out[part] = np.einsum("pd,pd->p", x, y) / np.sqrt(xx * yy)
     return out
 
@@ -79,14 +79,14 @@ def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats
     right = e[columns].T
     for block, stop in enumerate(ends):
         start = int(ends[block - 1]) if block else 0
-        mine = slice(start, stop) if order is None else order[start:stop]
+        pairs = slice(start, stop) if order is None else order[start:stop]
         top = block * height
         table = e[rows[top : top + height]] @ right
-        out[mine] = table[row_of[a[mine]] - top, column_of[b[mine]]]
+        out[pairs] = table[row_of[a[pairs]] - top, column_of[b[pairs]]]
     return out
 
 
-def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
+def convert(values: ArrayLike, given: Scale, target: Scale) -> Floats:
     """Convert scores or thresholds from one scale to another.
 
     The scales are ``"cosine"`` c; ``"cosine_distance"`` 1 - c; ``"squared_l2"`` of unit vectors,
@@ -103,7 +103,7 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
     >>> print(f"{convert(1.24, 'squared_l2', 'cosine'):.2f}")
     0.38
     """
-    for scale in (given, wanted):
+    for scale in (given, target):
         if scale not in get_args(Scale):
             raise ValueError(f"unknown scale {scale!r}; choose one of {', '.join(get_args(Scale))}")
     x = np.asarray(values, dtype=np.float64)
@@ -129,8 +129,8 @@ def convert(values: ArrayLike, given: Scale, wanted: Scale) -> Floats:
         "squared_l2": 2.0 - 2.0 * c,
         "angle_rad": np.arccos(np.clip(c, -1.0, 1.0)),
     }
-    low, high = ends[wanted]
-    return np.clip(converted[wanted], low, high)  # rounding may leave the range
+    low, high = ends[target]
+    return np.clip(converted[target], low, high)  # rounding may leave the range
 
 
 def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
@@ -140,14 +140,14 @@ def _table(embeddings: ArrayLike) -> NDArray[np.generic]:
     return e
 
 
-def refuse_unusable(squared: Floats, rows: Ints, what: str) -> None:
+def refuse_unusable(squared: Floats, rows: Ints, noun: str) -> None:
     """Refuse embeddings without a direction.
 
     Parameters
     ----------
     squared : squared lengths of embeddings, shape (n,)
     rows : their rows, shape (n,)
-    what : what the error calls a row
+    noun : what the error calls a row
 
     Raises
     ------
@@ -159,10 +159,10 @@ def refuse_unusable(squared: Floats, rows: Ints, what: str) -> None:
     bad = np.unique(rows[~usable])
     others = len(bad) - 1
     also = f", and so {'is 1 other' if others == 1 else f'are {others} others'}" if others else ""
-    raise ValueError(f"the embedding of {what} {bad[0]} is zero or not finite{also}")
+    raise ValueError(f"the embedding of {noun} {bad[0]} is zero or not finite{also}")
 
 
-def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints, Ints]:
+def _rows(first: ArrayLike, second: ArrayLike, n: int, noun: str) -> tuple[Ints, Ints]:
     a, b = np.asarray(first), np.asarray(second)
     if a.ndim != 1 or a.shape != b.shape:
         raise ValueError(f"first and second must both have shape (p,), got {a.shape} and {b.shape}")
@@ -171,7 +171,7 @@ def _rows(first: ArrayLike, second: ArrayLike, n: int, what: str) -> tuple[Ints,
     low, high = int(min(a.min(), b.min())), int(max(a.max(), b.max()))
     if low < 0 or high >= n:
         row = low if low < 0 else high
-        raise ValueError(f"the pairs name {what} {row}, but there are only {n} embeddings")
+        raise ValueError(f"the pairs name {noun} {row}, but there are only {n} embeddings")
     return a, b
 
 

@@ -24,11 +24,11 @@ class PooledTemplates(NamedTuple):
         ------
         ValueError : a template that has no image
         """
-        wanted = np.asarray(numbers)
-        at = np.minimum(np.searchsorted(self.number, wanted), len(self.number) - 1)
-        missing = np.flatnonzero(self.number[at] != wanted)
+        requested = np.asarray(numbers)
+        at = np.minimum(np.searchsorted(self.number, requested), len(self.number) - 1)
+        missing = np.flatnonzero(self.number[at] != requested)
         if len(missing):
-            raise ValueError(f"template {wanted[missing[0]]} has no image")
+            raise ValueError(f"template {requested[missing[0]]} has no image")
         return at
 
 

@@ -59,13 +59,15 @@ class WeightedCurve:
         k = np.maximum(np.argmax(gap >= 0.0, axis=1), 1)
         low, high = gap[rows, k - 1], gap[rows, k]
         values["eer"] = far[rows, k - 1] + low / (low - high) * (far[rows, k] - far[rows, k - 1])
-        for wanted in fars:
-            within = (far <= wanted * (1.0 + 1e-12)).sum(axis=1) - 1
+        for target in fars:
+            within = (far <= target * (1.0 + 1e-12)).sum(axis=1) - 1
             unknown = np.isnan(far[:, -1] + tar[:, -1])
-            values[f"tar@{wanted:g}"] = np.where(unknown, np.nan, tar[rows, within])
-            values[f"threshold@{wanted:g}"] = np.where(unknown, np.nan, self._lowest[within])
+            values[f"tar@{target:g}"] = np.where(unknown, np.nan, tar[rows, within])
+            values[f"threshold@{target:g}"] = np.where(unknown, np.nan, self._lowest[within])
         nearest = nearest_far.weighted(impostors, genuine, fars)
-        values |= {f"nearest_tar@{wanted:g}": of for wanted, of in zip(fars, nearest, strict=True)}
+        values |= {
+            f"nearest_tar@{target:g}": tars for target, tars in zip(fars, nearest, strict=True)
+        }
         return values
 
     def _accepted(self, weights: Floats) -> Floats:

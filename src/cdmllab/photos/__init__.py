@@ -1,5 +1,4 @@
-"""One's own photos: faces found and aligned, compared by a network, and reported with what a score
-cannot say.
+"""Find, align, compare and report the faces of the user's photos, on the user's machine.
 
-Everything happens on this machine, and nothing is written unless it is asked for.
+Nothing is written unless it is requested, and the report states what a score cannot say.
 """

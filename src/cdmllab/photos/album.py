@@ -1,5 +1,6 @@
-"""Photos read one at a time: each is decoded, its faces are found, aligned and embedded; only
-embeddings and small images of the faces stay in memory.
+"""Read photos one at a time: decode them, then find, align and embed their faces.
+
+Only the embeddings and small images of the faces stay in memory.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ SHOWN_PX = 112
 
 
 class Network(NamedTuple):
-    """A network from aligned faces to embeddings, and how it is fed."""
+    """A network from aligned faces to embeddings, with its preprocessing."""
 
     backbone: nn.Module
     prepare: preprocessing.Preprocessing  # see `cdmllab.preprocessing.check`
@@ -42,7 +43,7 @@ class Network(NamedTuple):
 
     @property
     def square(self) -> Square | None:
-        """The part of an aligned face that it sees; None for all of it."""
+        """The part of an aligned face that is its input; None for all of it."""
         crop = preprocessing.crop_of(self.prepare)
         return None if crop == preprocessing.WHOLE else crop
 
@@ -50,18 +51,20 @@ class Network(NamedTuple):
         """Embeddings [n, d] of aligned faces, uint8 [n, size, size, 3]."""
         apply = partial(preprocessing.apply, preprocessing=self.prepare)
         images = torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous()
-        found: Any = embed(self.backbone, images, _AT_A_TIME, flip=self.flip, prepare=apply).numpy()
-        return np.asarray(found, dtype=np.float32)
+        embeddings: Any = embed(
+            self.backbone, images, _AT_A_TIME, flip=self.flip, prepare=apply
+        ).numpy()
+        return np.asarray(embeddings, dtype=np.float32)
 
 
 class Item(NamedTuple):
-    """A face that is compared."""
+    """A face to be compared."""
 
     photo: str  # its file, below the folder
     person: int  # row of the people, -1 if not known
-    number: int  # which face of the photo, 1 for the largest
-    of: int  # how many faces the photo has
-    turned: int  # degrees by which the photo had to be turned
+    number: int  # by size, 1 for the largest face of the photo
+    total: int  # number of faces in the photo
+    turned: int  # degrees by which the photo was rotated to find the face
     eyes_px: float  # between the eyes, in the photo
     jpeg: bytes  # the aligned face, for the report
 
@@ -76,7 +79,7 @@ class Album(NamedTuple):
 
     @property
     def person(self) -> NDArray[np.int64]:
-        """Who is shown, shape (n,)."""
+        """The person of each face, shape (n,)."""
         return np.array([item.person for item in self.items], dtype=np.int64)
 
 
@@ -91,15 +94,15 @@ def read(
 ) -> Album:
     """Find, align and embed the faces of photos.
 
-    Of a person's photo the largest face is taken to be that person; of a photo of nobody known
-    every face is compared. A photo that cannot be read, shows no face, or only faces that are too
-    small, is noted and passed over.
+    If the person of a photo is known, its largest face is assumed to be that person; otherwise
+    every face is compared. A photo that cannot be read, or has no face that is large enough, is
+    recorded as missing and skipped.
 
     Parameters
     ----------
-    least_eyes_px : faces with fewer pixels between the eyes are too small to be compared
-    progress : called with photos read and photos in all
-    keep : called with each face and its aligned pixels as the network sees them
+    least_eyes_px : minimum distance between the eyes, in pixels
+    progress : called with the number of photos read and of all photos
+    keep : called with each face and its aligned pixels, as the network gets them
 
     Raises
     ------
@@ -142,14 +145,14 @@ def read(
     if not (np.isfinite(length) & (length > 0)).all():
         worst = int(np.flatnonzero(~(np.isfinite(length) & (length > 0)))[0])
         raise CdmlLabError(
-            f"{network.name} gives an embedding of length {length[worst]:g} for "
+            f"{network.name} returned an embedding of length {length[worst]:g} for "
             f"{items[worst].photo}"
         )
     return Album(source, items, embeddings, missing)
 
 
 def nothing_usable(source: Photos, missing: dict[str, str], lack: str) -> CdmlLabError:
-    """The error for photos of which none can be used; it gives the first one's reason."""
+    """The error if no photo can be used, with the reason of the first one."""
     name, why = next(iter(missing.items()))
     return CdmlLabError(
         f"none of the {len(source.photos):,} photos of {source.root} {lack}; {name}: "
@@ -187,7 +190,7 @@ def _faces_of(
     seen = finding.look(pixels, detector)
     faces = usable(seen.faces, least_eyes_px)
     for number, face in enumerate(faces[:1] if photo.person >= 0 else faces, start=1):
-        shown = finding.cut_out(pixels, face, SHOWN_PX)
+        thumbnail = finding.cut_out(pixels, face, SHOWN_PX)
         item = Item(
             photo.name,
             photo.person,
@@ -195,24 +198,24 @@ def _faces_of(
             len(seen.faces),
             seen.turned,
             face.eyes_px,
-            encode_jpeg(shown, _QUALITY),
+            encode_jpeg(thumbnail, _QUALITY),
         )
         yield item, finding.cut_out(pixels, face, network.size, network.square)
 
 
 def usable(faces: list[Face], least_eyes_px: float = finding.FEWEST_EYES_PX) -> list[Face]:
-    """The faces, largest first, that are large enough to be compared.
+    """The faces that are large enough to be compared, largest first.
 
     Raises
     ------
-    DataError : there is none, with the reason
+    DataError : there is none; names the reason
     """
     if not faces:
-        raise DataError("no face was found in it, however it was turned")
+        raise DataError("no face was found in it in any orientation")
     large = [face for face in faces if face.eyes_px >= least_eyes_px]
     if not large:
         raise DataError(
-            f"its largest face has {faces[0].eyes_px:.1f} pixels between the eyes, and at least "
-            f"{least_eyes_px:g} are wanted"
+            f"its largest face has {faces[0].eyes_px:.1f} pixels between the eyes, fewer than "
+            f"the minimum of {least_eyes_px:g}"
         )
     return large

@@ -1,4 +1,4 @@
-"""Faces on the page: one with its caption, pairs, and the contact sheet."""
+"""Faces on the page: a face with its caption, pairs, and the contact sheet."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -13,17 +13,17 @@ MOST_SHOWN = 24  # faces of a group on the contact sheet
 MOST_GROUPS = 150
 
 
-def pairs(found: Findings, some: list[FacePair], intro: str) -> str:
-    """Pairs of faces with their scores, below a sentence on what they are."""
+def pairs(findings: Findings, some: list[FacePair], intro: str) -> str:
+    """Pairs of faces with their scores, below an introduction."""
     if not some:
-        return "<p>There is no such pair.</p>"
-    shown = [pair(found, (two.first, two.second), f"cosine {two.cosine:.3f}") for two in some]
-    return f'<p>{escape(intro)}</p><div class="pairs">{"".join(shown)}</div>'
+        return "<p>No such pair.</p>"
+    figures = [pair(findings, (two.first, two.second), f"cosine {two.cosine:.3f}") for two in some]
+    return f'<p>{escape(intro)}</p><div class="pairs">{"".join(figures)}</div>'
 
 
-def pair(found: Findings, rows: Iterable[int], score: str) -> str:
-    """Two faces, by their rows, and what is said of them."""
-    faces = "".join(face(found.album.items[row]) for row in rows)
+def pair(findings: Findings, rows: Iterable[int], score: str) -> str:
+    """Two faces, by their rows, with a caption."""
+    faces = "".join(face(findings.album.items[row]) for row in rows)
     return (
         f'<div class="pair"><div class="score">{escape(score)}</div>'
         f'<div class="two">{faces}</div></div>'
@@ -31,7 +31,7 @@ def pair(found: Findings, rows: Iterable[int], score: str) -> str:
 
 
 def face(item: Item, caption: Callable[[Item], str] | None = None) -> str:
-    """A face and its caption, by default the photo's path and what is unusual about the face."""
+    """A face and its caption, by default the photo's path and anything unusual about the face."""
     text = _caption(item) if caption is None else caption(item)
     return (
         f'<figure><img src="{drawing.picture_url(item.jpeg, "jpeg")}" width="112" height="112" '
@@ -40,7 +40,7 @@ def face(item: Item, caption: Callable[[Item], str] | None = None) -> str:
 
 
 def _breakable(text: str) -> str:
-    """HTML of a text in which lines may break after the marks that file names are made of."""
+    """Escape a text as HTML in which lines may break after the punctuation of file names."""
     return re.sub(r"([/_.-])", r"\1<wbr>", escape(text))
 
 
@@ -49,29 +49,29 @@ def _caption(item: Item) -> str:
 
 
 def _notes(item: Item) -> list[str]:
-    """What is unusual about a face."""
+    """Anything unusual about a face."""
     notes = []
-    if item.of > 1:
-        which = "largest" if item.number == 1 else f"number {item.number} by size"
-        notes.append(f"{which} of {item.of} faces")
+    if item.total > 1:
+        place = "largest" if item.number == 1 else f"number {item.number} by size"
+        notes.append(f"{place} of {item.total} faces")
     if item.turned:
-        notes.append(f"turned by {item.turned}°")
+        notes.append(f"rotated by {item.turned}°")
     if item.eyes_px < 20:
         notes.append(f"only {item.eyes_px:.0f} pixels between the eyes")
     return notes
 
 
-def sheet(found: Findings) -> str:
+def sheet(findings: Findings) -> str:
     """The contact sheet, group by group."""
     rows: dict[int, list[int]] = {}
-    for row, group in enumerate(found.group.tolist()):
+    for row, group in enumerate(findings.group.tolist()):
         rows.setdefault(group, []).append(row)
     parts = []
     for group, members in list(rows.items())[:MOST_GROUPS]:
-        faces = "".join(face(found.album.items[row], _short) for row in members[:MOST_SHOWN])
+        faces = "".join(face(findings.album.items[row], _short) for row in members[:MOST_SHOWN])
         more = len(members) - MOST_SHOWN
         parts.append(
-            f"<h3>{escape(found.names[group])} <small>{len(members):,}"
+            f"<h3>{escape(findings.names[group])} <small>{len(members):,}"
             f"{f', {more:,} not shown' if more > 0 else ''}</small></h3>"
             f'<div class="sheet">{faces}</div>'
         )

@@ -1,7 +1,7 @@
-"""Photos without names, grouped by likeness: average linkage of cosines, cut at a threshold.
+"""Group photos without names by similarity: average linkage of cosines, cut at a threshold.
 
-Average linkage joins two groups while the mean cosine between them is above the threshold. One
-unlucky pair cannot chain two people together, as it does with single linkage.
+Average linkage joins two groups while the mean cosine between them is above the threshold. Unlike
+with single linkage, one unlucky pair cannot chain two people together.
 """
 
 import numpy as np
@@ -26,9 +26,9 @@ def grouped(cosines: NDArray[np.float32], threshold: float) -> NDArray[np.int64]
 
     upper = np.triu_indices(n, k=1)
     tree = linkage(1.0 - cosines[upper].astype(np.float64), method="average")
-    found = fcluster(tree, 1.0 - threshold, criterion="distance")
+    labels = fcluster(tree, 1.0 - threshold, criterion="distance")
     _, first, inverse, count = np.unique(
-        found, return_index=True, return_inverse=True, return_counts=True
+        labels, return_index=True, return_inverse=True, return_counts=True
     )
     rank = np.empty(len(count), dtype=np.int64)
     rank[np.lexsort((first, -count))] = np.arange(len(count))

@@ -1,4 +1,4 @@
-"""Every face of an album compared with every other: who is surprisingly alike, and who is not."""
+"""Compare every face of an album with every other, and find the surprising pairs."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ from cdmllab.metrics.scoring import unit
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-DUPLICATE_BITS = 12  # of 256 in which the hashes of one image, stored twice, may differ
+DUPLICATE_BITS = 12  # of 256; hashes of one image, stored twice, may differ in this many
 
 
 class FacePair(NamedTuple):
@@ -22,7 +22,7 @@ class FacePair(NamedTuple):
 
 
 class Suspect(NamedTuple):
-    """A face that is more like another person than like its own."""
+    """A face that is more similar to another person than to its own."""
 
     row: int
     own: float  # mean cosine with the other photos of its person
@@ -38,21 +38,20 @@ def table(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def strangers(cosines: NDArray[np.float32], person: Ints, most: int = 12) -> list[FacePair]:
-    """The most alike photos of different people, one pair of photos for any two people."""
+    """The most similar photos of different people, one pair of photos for each two people."""
     return _first_of_each(cosines, person[:, None] != person[None, :], person, most, falling=True)
 
 
 def least_alike(cosines: NDArray[np.float32], person: Ints, most: int = 12) -> list[FacePair]:
-    """The least alike photos of one person, one pair for each person."""
+    """The least similar photos of a person, one pair per person."""
     return _first_of_each(cosines, person[:, None] == person[None, :], person, most, falling=False)
 
 
 def suspects(cosines: NDArray[np.float32], person: Ints, most: int = 24) -> list[Suspect]:
-    """Faces whose mean cosine with another person's photos exceeds that with their own, worst
-    first.
+    """Faces with a higher mean cosine to another person's photos than to their own, worst first.
 
-    Only people with three photos or more are judged: of two photos that disagree nobody can say
-    which is wrong. The other person needs two photos, so that one odd photo accuses nobody.
+    Only people with three photos or more are checked: if two photos disagree, either may be wrong.
+    The other person needs two photos, so that a single odd photo raises no suspicion.
     """
     people = int(person.max()) + 1
     member = np.zeros((len(person), people), dtype=np.float32)
@@ -73,23 +72,23 @@ def suspects(cosines: NDArray[np.float32], person: Ints, most: int = 24) -> list
 
 
 def duplicates(faces: NDArray[np.uint8], bits: int = DUPLICATE_BITS) -> list[tuple[int, int]]:
-    """Pairs of aligned faces (n, height, width, channels) that are one image, stored twice."""
+    """Pairs of aligned faces (n, height, width, channels) that are the same image stored twice."""
     signs = hashes(faces)
-    found = near(signs, signs, bits)
-    upper = found.first < found.second
-    return list(zip(found.first[upper].tolist(), found.second[upper].tolist(), strict=True))
+    close = near(signs, signs, bits)
+    upper = close.first < close.second
+    return list(zip(close.first[upper].tolist(), close.second[upper].tolist(), strict=True))
 
 
 def _first_of_each(
     cosines: NDArray[np.float32],
-    wanted: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
     person: Ints,
     most: int,
     *,
     falling: bool,
 ) -> list[FacePair]:
-    """The pairs at one end of the scores, at most one for any two people."""
-    i, j = np.nonzero(np.triu(wanted, k=1))
+    """The pairs at one end of the scores, at most one for each two people."""
+    i, j = np.nonzero(np.triu(mask, k=1))
     values = cosines[i, j]
     order = np.argsort(-values if falling else values, kind="stable")
     low, high = np.minimum(person[i], person[j]), np.maximum(person[i], person[j])

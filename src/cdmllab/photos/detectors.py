@@ -14,18 +14,18 @@ NAMES = ("mtcnn", *FROM_FILE)
 
 
 def create(name: str = "mtcnn", model: Path | None = None) -> Detector:
-    """A face detector.
+    """Create a face detector.
 
     Parameters
     ----------
     name : one of `NAMES`
-    model : the file of YuNet's or SCRFD's network; MTCNN brings its own
+    model : the file of YuNet's or SCRFD's network; MTCNN's is part of its package
 
     Raises
     ------
-    CdmlLabError : there is no such detector, or its file is missing, or was given to one that needs
-        none
-    MissingPackageError : what it runs on is not installed
+    CdmlLabError : there is no such detector, or its file is missing, or was given to one that
+        needs none
+    MissingPackageError : the package that runs it is not installed
     """
     if name not in NAMES:
         raise CdmlLabError(
@@ -34,7 +34,7 @@ def create(name: str = "mtcnn", model: Path | None = None) -> Detector:
         )
     if name == "mtcnn":
         if model is not None:
-            raise CdmlLabError(f"MTCNN brings its own weights: {model} is for another detector")
+            raise CdmlLabError(f"MTCNN includes its weights: {model} is for another detector")
         return Mtcnn()
     if model is None:
         raise CdmlLabError(f"{name} needs its model file: --detector-model names it")

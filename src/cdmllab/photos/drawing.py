@@ -1,5 +1,6 @@
-"""The two drawings of the report, without a plotting library: a table of cosines as a PNG, and two
-histograms as SVG that follows the page's colours.
+"""The two drawings of the report: a table of cosines as PNG, and two histograms as SVG.
+
+They need no plotting library, and the SVG follows the page's colours.
 """
 
 import base64
@@ -12,7 +13,7 @@ from PIL import Image
 
 from cdmllab.photos.thresholds import Pairs
 
-MOST_FACES = 600  # of a table with a cell for each face; beyond it, a cell is a person
+MOST_FACES = 600  # of a table with a cell per face; with more, a cell is a person
 _SCALE = np.array(  # dark blue over green to yellow: equally readable on white and on black
     [[48, 18, 90], [52, 68, 130], [38, 115, 130], [38, 160, 118], [140, 200, 70], [250, 230, 70]],
     dtype=np.float64,
@@ -21,12 +22,12 @@ _WIDTH, _HEIGHT, _BINS = 640, 200, 64
 
 
 def picture_url(data: bytes, kind: str) -> str:
-    """An image as an address that holds it; `kind` is ``jpeg`` or ``png``."""
+    """An image as a data URL; `kind` is ``jpeg`` or ``png``."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def colours(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
-    """RGB of numbers between two ends, shape (..., 3)."""
+    """RGB colours of numbers between two ends, shape (..., 3)."""
     at = np.clip((np.asarray(values, dtype=np.float64) - low) / (high - low), 0.0, 1.0)
     steps = np.linspace(0.0, 1.0, len(_SCALE))
     channels = [np.interp(at, steps, _SCALE[:, channel]) for channel in range(3)]
@@ -34,29 +35,30 @@ def colours(values: NDArray[np.floating], low: float, high: float) -> NDArray[np
 
 
 def means(cosines: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean cosine between the faces of any two groups, shape (groups, groups)."""
+    """Mean cosine between the faces of each two groups, shape (groups, groups)."""
     groups, count = np.unique(group, return_counts=True)
     member = (group[:, None] == groups[None, :]).astype(np.float32)
     total = member.T @ cosines @ member
-    found: NDArray[np.float32] = (total / np.outer(count, count)).astype(np.float32)
-    return found
+    mean: NDArray[np.float32] = (total / np.outer(count, count)).astype(np.float32)
+    return mean
 
 
 def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[str, ...]) -> str:
-    """The table of cosines as SVG around a PNG: faces in order of their group, groups divided by
-    lines and named where there is room.
+    """The table of cosines as SVG around a PNG, ordered by group.
+
+    Lines divide the groups, which are named where there is room.
 
     Parameters
     ----------
     cosines : shape (n, n), n at most `MOST_FACES`
-    group : shape (n,), not falling
+    group : shape (n,), in ascending order
     names : of the groups
     """
     n = len(group)
     low = float(np.floor(10 * np.quantile(cosines, 0.01)) / 10)
-    shown = Image.fromarray(colours(cosines, low, 1.0))
+    image = Image.fromarray(colours(cosines, low, 1.0))
     content = io.BytesIO()
-    shown.save(content, "PNG", optimize=True)
+    image.save(content, "PNG", optimize=True)
     side, margin = 640.0, 150.0
     unit = side / n
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])).tolist()
@@ -105,8 +107,8 @@ def histograms(pairs: Pairs, marks: list[tuple[float, str]]) -> str:
     low = float(np.floor(10 * lowest) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
     shares = [
-        np.histogram(pairs.scores[of], edges)[0] / max(int(of.sum()), 1)
-        for of in (~pairs.same, pairs.same)
+        np.histogram(pairs.scores[rows], edges)[0] / max(int(rows.sum()), 1)
+        for rows in (~pairs.same, pairs.same)
     ]
     top = max(float(share.max()) for share in shares)
 

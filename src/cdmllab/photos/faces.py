@@ -1,4 +1,4 @@
-"""What every face detector gives, and the protocol that all of them follow."""
+"""Faces, and the protocol of all face detectors."""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -11,11 +11,11 @@ Pixels = NDArray[np.uint8]
 
 
 class Face(NamedTuple):
-    """A face in an image; coordinates are pixels, (0, 0) is the centre of the upper left one."""
+    """A face in an image; coordinates are pixels, and (0, 0) is the centre of the top left one."""
 
     box: Floats  # [4] left, top, right, bottom
     landmarks: Floats  # [5, 2] in the order of `cdmllab.data.align.TEMPLATE_112`
-    confidence: float  # the detector's own, in [0, 1]
+    confidence: float  # the detector's, in [0, 1]
 
     @property
     def eyes_px(self) -> float:
@@ -30,15 +30,15 @@ class Face(NamedTuple):
 
 
 class Detector(Protocol):
-    """Finds faces and five landmarks of each.
+    """Finds faces and their five landmarks.
 
-    A detector sees upright and turned images, of at most a few megapixels, one at a time: turning
-    and shrinking are done once for all of them, in `cdmllab.photos.finding`.
+    A detector gets one image at a time, upright or rotated, of at most a few megapixels:
+    `cdmllab.photos.finding` rotates and shrinks photos for all detectors.
     """
 
     @property
     def name(self) -> str:
-        """What it is, for reports."""
+        """Its description in reports."""
 
     def find(self, pixels: Pixels) -> list[Face]:
         """All faces in RGB pixels, uint8 of shape (height, width, 3), in any order.

@@ -1,9 +1,9 @@
-"""From the pixels of a photo to its faces, and from a face to what a network sees.
+"""Find the faces of a photo, and crop a face to the input of a network.
 
-A photo may be huge, grey, turned or without a face. The detector is shown a copy of bounded size;
-where it is not sure of a face, the copy is turned by a quarter and by a half, and the way up with
-the surest face is taken. Landmarks come back in pixels of the photo itself, so a face is cut out of
-the original and keeps its sharpness.
+A photo may be huge, grey, rotated or without a face. The detector gets a copy of bounded size; if
+it is not sure of a face, the copy is rotated by a quarter and by a half turn, and the orientation
+with the surest face is used. Landmarks are returned in pixels of the original photo, so a face is
+cropped from the original and keeps its sharpness.
 """
 
 from typing import NamedTuple
@@ -15,10 +15,10 @@ from cdmllab.data import align
 from cdmllab.data.crop import Square
 from cdmllab.photos.faces import Detector, Face, Floats, Pixels, largest_first
 
-LONGEST_PX = 1280  # side of the copy that a detector is shown
-SURE = 0.9  # the least confidence of a face
-BEYOND_DOUBT = 0.99  # from it on, nobody looks for a better one in the turned photo
-FEWEST_EYES_PX = 10.0  # the template has 35: below a third of it there is little left to compare
+LONGEST_PX = 1280  # longest side of the copy that a detector gets
+SURE = 0.9  # minimum confidence of a face
+BEYOND_DOUBT = 0.99  # above it, other orientations are not tried
+FEWEST_EYES_PX = 10.0  # the template has 35; below a third of it there is little to compare
 _QUARTERS = (0, 1, 3, 2)  # counterclockwise: upright first, upside down last
 
 
@@ -26,7 +26,7 @@ class Look(NamedTuple):
     """The faces of a photo."""
 
     faces: list[Face]  # largest first; in pixels of the photo
-    turned: int  # degrees counterclockwise by which it was turned until a face was found
+    turned: int  # degrees counterclockwise by which it was rotated to find a face
 
 
 def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
@@ -34,7 +34,7 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
 
     Parameters
     ----------
-    turn : whether a photo in which no face is beyond doubt is turned and tried again
+    turn : whether to rotate the photo and try again if no face is certain
 
     Raises
     ------
@@ -45,10 +45,10 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
     best, best_confidence = Look([], 0), 0.0
     for quarters in _QUARTERS if turn else (0,):
         turned = np.ascontiguousarray(np.rot90(small, quarters))
-        found = [face for face in detector.find(turned) if face.confidence >= SURE]
-        confidence = max((face.confidence for face in found), default=0.0)
+        faces = [face for face in detector.find(turned) if face.confidence >= SURE]
+        confidence = max((face.confidence for face in faces), default=0.0)
         if confidence > best_confidence:
-            back = [_back(face, quarters, turned.shape, scale) for face in found]
+            back = [_back(face, quarters, turned.shape, scale) for face in faces]
             best, best_confidence = Look(largest_first(back), 90 * quarters), confidence
         if quarters == 0 and confidence >= BEYOND_DOUBT:
             break
@@ -56,10 +56,10 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
 
 
 def cut_out(pixels: Pixels, face: Face, size: int = 112, square: Square | None = None) -> Pixels:
-    """The aligned face, uint8 of shape (size, size, 3), as `cdmllab.data.align.align` makes it.
+    """The aligned face, uint8 of shape (size, size, 3), as by `cdmllab.data.align.align`.
 
-    A face that is much larger than that is first averaged down: bilinear sampling would skip most
-    of its pixels.
+    A much larger face is first shrunk by averaging, since bilinear sampling would skip most of its
+    pixels.
     """
     target = align.template(size, square)
     linear = align.similarity(face.landmarks, target)[:, :2]
@@ -90,7 +90,7 @@ def _shrunk(pixels: Pixels) -> Pixels:
 
 
 def _back(face: Face, quarters: int, shape: tuple[int, ...], scale: Floats) -> Face:
-    """A face of the copy that was turned (its shape is given), in pixels of the photo."""
+    """Convert a face of the rotated copy, whose shape is given, to pixels of the photo."""
     corners = face.box.reshape(2, 2)
     points = np.concatenate([face.landmarks, corners])
     height, width = shape[:2]

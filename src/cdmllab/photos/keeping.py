@@ -1,4 +1,4 @@
-"""What `cdmllab photos` keeps only where it is asked to: aligned faces and their embeddings."""
+"""Aligned faces and their embeddings, which `cdmllab photos` stores only on request."""
 
 from pathlib import Path
 
@@ -14,32 +14,34 @@ EMBEDDINGS = "embeddings.npz"
 
 
 class Store:
-    """A folder: ``faces/PERSON/...png``, and ``embeddings.npz`` with the arrays ``embedding``
-    [n, d], ``person`` [n] and ``photo`` [n].
+    """A folder for faces and embeddings.
+
+    It contains ``faces/PERSON/...png``, and ``embeddings.npz`` with the arrays ``embedding`` [n,
+    d], ``person`` [n] and ``photo`` [n].
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def face(self, item: Item, pixels: Pixels) -> None:
-        """Keep an aligned face, as the network sees it."""
+        """Write an aligned face, as the network gets it."""
         name = item.photo if item.number == 1 else f"{item.photo}_{item.number}"
         with replacing(self._folder / "faces" / f"{name}.png") as temporary:
             Image.fromarray(pixels).save(temporary, "PNG")
 
     def embeddings(self, album: Album) -> None:
-        """Keep the embeddings of an album."""
+        """Write the embeddings of an album."""
         photo = np.array([item.photo for item in album.items])
         with replacing(self._folder / EMBEDDINGS) as temporary, temporary.open("wb") as file:
             np.savez(file, embedding=album.embeddings, person=album.person, photo=photo)
 
 
 def store(folder: Path | None, source: Photos) -> Store | None:
-    """A store in a new or empty folder; None where nothing is to be kept.
+    """A store in a new or empty folder; None if nothing is to be stored.
 
     Raises
     ------
-    CdmlLabError : the folder has content, or lies among the photos
+    CdmlLabError : the folder is not empty, or is inside the folder of photos
     """
     if folder is None:
         return None

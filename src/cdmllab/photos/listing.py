@@ -1,4 +1,4 @@
-"""Which photos a folder holds, and of whom: folders are people, unless they are not."""
+"""The photos in a folder and their people: each subfolder is a person, unless disabled."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,60 +15,61 @@ MOST = 3000
 
 
 class Photo(NamedTuple):
-    """A file."""
+    """A photo's file."""
 
     path: Path
     name: str  # below the folder, printable
-    person: int  # row of the people; -1 where nobody says who is shown
+    person: int  # row of the people; -1 if unknown
 
 
 class Photos(NamedTuple):
     """The photos of a folder, in natural order."""
 
     root: Path
-    people: tuple[str, ...]  # names of folders; empty where photos are grouped by likeness
+    people: tuple[str, ...]  # names of folders; empty if photos are grouped by similarity
     photos: tuple[Photo, ...]
     left_out: tuple[LeftOut, ...]
 
 
 def photos_in(root: Path, *, people: bool = True, ignore: Iterable[str] = ()) -> Photos:
-    """The photos below a folder: one folder a person, or, where it has no folders with images,
-    photos of nobody known.
+    """The photos below a folder, with a folder per person.
+
+    Without folders of images, or with `people` False, the people are unknown.
 
     Parameters
     ----------
-    people : False where folders are not people but events or years
-    ignore : patterns of files and folders to leave out, see `cdmllab.data.walk.walk`
+    people : False if folders are not people but, for example, events or years
+    ignore : patterns of files and folders to skip, see `cdmllab.data.walk.walk`
 
     Raises
     ------
-    DataError : no folder, or no images below it; the sentence says what is there instead
+    DataError : no folder, or no images below it; describes its contents instead
     """
     if not root.is_dir():
-        raise DataError(f"{root} is no folder")
-    found, left_out = walk(root, ignore, loose=True)
-    inside = [folder for folder in found if folder.path != root]
+        raise DataError(f"{root} is not a folder")
+    folders, left_out = walk(root, ignore, loose=True)
+    inside = [folder for folder in folders if folder.path != root]
     if people and inside:
-        found, left_out = walk(root, ignore)  # what lies loose next to people is reported
-    if not found:
-        instead = "".join(f"; left out {line}" for line in summary(left_out)[:1])
-        raise DataError(f"{root} holds no images ({', '.join(SUFFIXES)}){instead}")
+        folders, left_out = walk(root, ignore)  # loose files next to people are reported
+    if not folders:
+        instead = "".join(f"; skipped {line}" for line in summary(left_out)[:1])
+        raise DataError(f"{root} contains no images ({', '.join(SUFFIXES)}){instead}")
     known = people and bool(inside)
     listed = [
         Photo(file, below(file, root), person if known else -1)
-        for person, folder in enumerate(found)
+        for person, folder in enumerate(folders)
         for file in folder.images
     ]
-    names = tuple(below(folder.path, root) for folder in found) if known else ()
+    names = tuple(below(folder.path, root) for folder in folders) if known else ()
     return Photos(root, names, tuple(listed), tuple(left_out))
 
 
 def sampled(source: Photos, most: int, seed: int = 0) -> Photos:
-    """At most so many photos: whole people drawn at random where people are known, else photos.
+    """A random sample of photos: people with all their photos if known, otherwise single photos.
 
     Raises
     ------
-    CdmlLabError : the first person drawn has more photos than that
+    CdmlLabError : the first person drawn has more photos than the sample may have
     """
     rng = np.random.default_rng(seed)
     if len(source.photos) <= most:
@@ -82,7 +83,7 @@ def sampled(source: Photos, most: int, seed: int = 0) -> Photos:
     if not taken:
         raise CdmlLabError(
             f"{source.people[order[0]]} alone has {counts[order[0]]:,} photos, more than the "
-            f"{most:,} that are asked for"
+            f"{most:,} of --sample"
         )
     row = {person: k for k, person in enumerate(taken)}
     return source._replace(
@@ -96,38 +97,38 @@ def sampled(source: Photos, most: int, seed: int = 0) -> Photos:
 
 
 def refuse_inside(target: Path, root: Path) -> None:
-    """See that results do not go among the photos, where the next run would read them.
+    """Refuse to write results among the photos, where the next run would read them.
 
     Raises
     ------
     CdmlLabError : `target` is `root` or inside it
     """
     if target.resolve().is_relative_to(root.resolve()):
-        raise CdmlLabError(f"{target} lies among the photos; name a folder elsewhere")
+        raise CdmlLabError(f"{target} is inside the folder of photos; name a folder elsewhere")
 
 
 def refuse_content(target: Path, purpose: str) -> None:
-    """See that results go into a new or empty folder.
+    """Refuse to write results into a folder with content.
 
     Raises
     ------
-    CdmlLabError : `target` is a file, or a folder with content
+    CdmlLabError : `target` is a file, or a folder that is not empty
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise CdmlLabError(f"{target} is not empty; name a new folder for {purpose}")
 
 
 def refuse_too_many(source: Photos, most: int = MOST) -> None:
-    """See that all pairs of the photos fit into memory.
+    """Refuse more photos than fit into memory as a table of all pairs.
 
     Raises
     ------
-    CdmlLabError : they may not; the sentence says what to do
+    CdmlLabError : there are too many; suggests what to do
     """
     count = len(source.photos)
     if count > most:
         raise CdmlLabError(
-            f"{source.root} holds {count:,} photos, and every pair of them would be compared: "
+            f"{source.root} contains {count:,} photos, and every pair of them would be compared: "
             f"more than {most:,} do not fit into memory; name a smaller folder, or draw some of "
             f"{'the people' if source.people else 'them'} with --sample {most}"
         )

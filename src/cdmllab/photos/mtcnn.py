@@ -1,9 +1,9 @@
-"""MTCNN (Zhang et al. 2016, https://arxiv.org/abs/1604.02878), with the weights and the code that
-come in the wheel of https://github.com/timesler/facenet-pytorch (MIT licence).
+"""MTCNN (Zhang et al. 2016, https://arxiv.org/abs/1604.02878), from the package facenet-pytorch.
 
-The releases before 2.6 are asked for: they hold the same weights, run on the torch of this project,
-and pin none, while 2.6 allows none above 2.2. So pip, the lock and CI install it like any other
-package, and no copy of its cascade is kept here.
+Weights and code are those in the wheel of https://github.com/timesler/facenet-pytorch (MIT
+licence). Releases before 2.6 are required: they have the same weights and pin no version of torch,
+while 2.6 allows none above 2.2. So pip, the lock and CI install it like any other package, and
+this project has no copy of the cascade.
 """
 
 from typing import Any
@@ -42,8 +42,8 @@ class Mtcnn:
             raise DataError(f"MTCNN fails on this image ({cause(error)})") from error
         if boxes is None:
             return []
-        found = zip(boxes, points, confidence, strict=True)
+        faces = zip(boxes, points, confidence, strict=True)
         return [
             Face(np.asarray(box, dtype=np.float64), np.asarray(five, dtype=np.float64), float(sure))
-            for box, five, sure in found
+            for box, five, sure in faces
         ]

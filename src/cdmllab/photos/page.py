@@ -1,5 +1,6 @@
-"""The report as one HTML file: no script, nothing from elsewhere, and a rule in its head that
-forbids a browser to load anything.
+"""The report as one HTML file without scripts or external resources.
+
+A content security policy in its head forbids the browser to load anything.
 """
 
 from html import escape
@@ -16,33 +17,33 @@ from cdmllab.photos.thresholds import Threshold
 _RULE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 
-def page(found: Findings, network: Network, detector: str) -> str:
-    """The whole page."""
-    known = bool(found.album.source.people)
-    title = f"Photos in {found.album.source.root.resolve().name}"
+def page(findings: Findings, network: Network, detector: str) -> str:
+    """The complete page."""
+    known = bool(findings.album.source.people)
+    title = f"Photos in {findings.album.source.root.resolve().name}"
     sections: list[tuple[str, str, str]] = [
-        ("thresholds", "Which score is enough?", _thresholds(found, network)),
+        ("thresholds", "Which score is enough?", _thresholds(findings, network)),
         ("cannot", "What a score cannot say", f'<div class="say">{words.paragraphs()}</div>'),
-        ("matrix", "Every face against every other", _matrix(found)),
+        ("matrix", "Every face against every other", _matrix(findings)),
         (
             "strangers",
             "The most alike strangers" if known else "The most alike faces of different groups",
-            cards.pairs(found, found.strangers, _STRANGERS[known]),
+            cards.pairs(findings, findings.strangers, _STRANGERS[known]),
         ),
         (
             "least",
             "The least alike photos of one person"
             if known
             else "The least alike faces of one group",
-            cards.pairs(found, found.least_alike, _LEAST[known]),
+            cards.pairs(findings, findings.least_alike, _LEAST[known]),
         ),
         (
             "suspects",
             "Labels that may be wrong" if known else "Groups that may be wrong",
-            _suspects(found) if known else _one_photo(found),
+            _suspects(findings) if known else _one_photo(findings),
         ),
-        ("sheet", "Contact sheet", cards.sheet(found)),
-        ("missing", "Photos that were not compared", _missing(found)),
+        ("sheet", "Contact sheet", cards.sheet(findings)),
+        ("missing", "Photos that were not compared", _missing(findings)),
     ]
     links = "".join(f'<a href="#{key}">{escape(head)}</a>' for key, head, _ in sections)
     body = "".join(
@@ -54,7 +55,7 @@ def page(found: Findings, network: Network, detector: str) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_RULE}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_style()}</style></head><body>"
-        f"<header><h1>{escape(title)}</h1>{_intro(found, network, detector)}<nav>{links}</nav>"
+        f"<header><h1>{escape(title)}</h1>{_intro(findings, network, detector)}<nav>{links}</nav>"
         f"</header>{body}</body></html>\n"
     )
 
@@ -63,14 +64,14 @@ def _style() -> str:
     return (files("cdmllab.photos") / "page.css").read_text(encoding="utf-8")
 
 
-def _intro(found: Findings, network: Network, detector: str) -> str:
-    source, prepare = found.album.source, network.prepare
+def _intro(findings: Findings, network: Network, detector: str) -> str:
+    source, prepare = findings.album.source, network.prepare
     seen = f"{prepare['size']} × {prepare['size']} pixels, {prepare['channels']}"
     facts = [
         ("photos", f"{len(source.photos):,}", ""),
-        ("faces compared", f"{len(found.album.items):,}", ""),
-        ("people" if source.people else "groups by likeness", f"{_groups(found):,}", ""),
-        ("not compared", f"{len(found.album.missing):,}", ""),
+        ("faces compared", f"{len(findings.album.items):,}", ""),
+        ("people" if source.people else "groups by likeness", f"{_groups(findings):,}", ""),
+        ("not compared", f"{len(findings.album.missing):,}", ""),
         ("network", f"{escape(network.name)}<br><small>{seen}</small>", "text"),
         ("detector", escape(detector), "text"),
     ]
@@ -78,58 +79,58 @@ def _intro(found: Findings, network: Network, detector: str) -> str:
         f'<div><dt>{name}</dt><dd class="{kind}">{value}</dd></div>' for name, value, kind in facts
     )
     return (
-        '<p class="lead">Faces were found, aligned and compared on this machine. This file holds '
-        "small images of them: treat it like the photos themselves.</p>"
+        '<p class="lead">Faces were found, aligned and compared on this machine. This file '
+        "contains small images of them: treat it like the photos themselves.</p>"
         f'<dl class="facts">{tiles}</dl>'
     )
 
 
-def _groups(found: Findings) -> int:
-    return len(set(found.group.tolist()))
+def _groups(findings: Findings) -> int:
+    return len(set(findings.group.tolist()))
 
 
-def _thresholds(found: Findings, network: Network) -> str:
-    far = f"{found.far:g}"
+def _thresholds(findings: Findings, network: Network) -> str:
+    far = f"{findings.far:g}"
     parts = [
         f"<p>A pair of photos counts as one person from some cosine upwards. Below are the "
-        f"thresholds at which {100 * found.far:g} % of pairs of strangers would be accepted (a "
+        f"thresholds at which {100 * findings.far:g} % of pairs of strangers would be accepted (a "
         f"FAR of {far}), with 95 % intervals.</p>"
     ]
     effect = ""
-    if found.carried is not None:
+    if findings.carried is not None:
         effect = (
-            f"here it accepts {words.percent(found.carried.far)} of pairs of strangers and "
-            f"{words.percent(found.carried.tar)} of pairs of one person"
+            f"here it accepts {words.percent(findings.carried.far)} of pairs of strangers and "
+            f"{words.percent(findings.carried.tar)} of pairs of one person"
         )
     rows = [
-        _row("these photos", found.here),
-        _row(_own(found.elsewhere, network), found.elsewhere, effect),
+        _row("these photos", findings.here),
+        _row(_own(findings.elsewhere, network), findings.elsewhere, effect),
     ]
     parts.append(
-        '<div class="wide"><table><tr><th>from</th><th>threshold</th><th>what to know</th></tr>'
+        '<div class="wide"><table><tr><th>from</th><th>threshold</th><th>notes</th></tr>'
         f"{''.join(rows)}</table></div>"
     )
-    if found.halves:
-        tried = " and ".join(words.percent(half.far) for half in found.halves)
+    if findings.halves:
+        tried = " and ".join(words.percent(half.far) for half in findings.halves)
         parts.append(
             "<p>A threshold looks better on the people it was chosen on. Chosen on one half of "
-            f"the people and tried on the other, it accepted {tried} of pairs of strangers.</p>"
+            f"the people and measured on the other, it accepted {tried} of pairs of strangers.</p>"
         )
-    if found.cut is not None:
-        parts.append(f"<p>Groups by likeness were cut at a mean cosine of {found.cut:.3f}.</p>")
-    if found.pairs is not None:
-        genuine = len(found.pairs.scores) - found.pairs.strangers
+    if findings.cut is not None:
+        parts.append(f"<p>Groups by likeness were cut at a mean cosine of {findings.cut:.3f}.</p>")
+    if findings.pairs is not None:
+        genuine = len(findings.pairs.scores) - findings.pairs.strangers
         marks = [
             (limit.cosine, kind)
-            for limit, kind in ((found.here, "here"), (found.elsewhere, "calibration"))
+            for limit, kind in ((findings.here, "here"), (findings.elsewhere, "calibration"))
             if not isinstance(limit, str)
         ]
         parts.append(
-            f'<div class="key"><span><i class="strangers"></i>{found.pairs.strangers:,} pairs of '
-            f'strangers</span><span><i class="genuine"></i>{genuine:,} pairs of one person'
+            f'<div class="key"><span><i class="strangers"></i>{findings.pairs.strangers:,} pairs '
+            f'of strangers</span><span><i class="genuine"></i>{genuine:,} pairs of one person'
             "</span>"
             + "".join(_LINES[kind] for _, kind in marks)
-            + f"</div>{drawing.histograms(found.pairs, marks)}"
+            + f"</div>{drawing.histograms(findings.pairs, marks)}"
             '<p class="soft">Both areas have the same size, whatever the number of pairs. The '
             "further they overlap, the less a score decides.</p>"
         )
@@ -143,8 +144,8 @@ _LINES = {
 
 
 def _own(limit: Threshold | str, network: Network) -> str:
-    where = "" if isinstance(limit, str) else f" on {limit.source}"
-    return f"the evaluation of {network.name}{where}"
+    source = "" if isinstance(limit, str) else f" on {limit.source}"
+    return f"the evaluation of {network.name}{source}"
 
 
 def _row(source: str, limit: Threshold | str, more: str = "") -> str:
@@ -156,18 +157,18 @@ def _row(source: str, limit: Threshold | str, more: str = "") -> str:
     return f"<tr><td>{escape(source)}</td><td>{value}</td><td>{escape(notes)}</td></tr>"
 
 
-def _matrix(found: Findings) -> str:
-    cosines, group, names = found.cosines, found.group, found.names
-    what = "cell is a pair of faces"
+def _matrix(findings: Findings) -> str:
+    cosines, group, names = findings.cosines, findings.group, findings.names
+    meaning = "cell is a pair of faces"
     if len(group) > drawing.MOST_FACES:
-        there, numbered = np.unique(group, return_inverse=True)
-        if len(there) > drawing.MOST_FACES:
-            return "<p>There are too many people for a table that could be read.</p>"
-        cosines, group = drawing.means(cosines, numbered), np.arange(len(there))
-        names = tuple(names[k] for k in there)
-        what = "cell is the mean over the pairs of two people"
+        groups, numbered = np.unique(group, return_inverse=True)
+        if len(groups) > drawing.MOST_FACES:
+            return "<p>There are too many people for a readable table.</p>"
+        cosines, group = drawing.means(cosines, numbered), np.arange(len(groups))
+        names = tuple(names[k] for k in groups)
+        meaning = "cell is the mean over the pairs of two people"
     return (
-        f"<p>Every {what}, ordered by {'person' if found.album.source.people else 'group'}: "
+        f"<p>Every {meaning}, ordered by {'person' if findings.album.source.people else 'group'}: "
         "bright is alike. Expect bright squares on the diagonal; a dark line within one is a "
         "photo unlike the others, and a bright square away from the diagonal is two groups that "
         f'look alike.</p><div class="wide">{drawing.matrix(cosines, group, names)}</div>'
@@ -175,61 +176,61 @@ def _matrix(found: Findings) -> str:
 
 
 _STRANGERS = {
-    True: "One pair of photos for any two people. Who scores above the threshold here would be "
-    "taken for one person: relatives, people who look alike, or one person under two names.",
-    False: "One pair for any two groups: the same person may have been parted.",
+    True: "One pair of photos for each two people. A pair above the threshold would be taken for "
+    "one person: relatives, people who look alike, or one person under two names.",
+    False: "One pair for each two groups, which may be the same person.",
 }
 _LEAST = {
-    True: "One pair for each person: a difficult photo, many years, or somebody else's face.",
-    False: "One pair for each group: two people may have been joined.",
+    True: "One pair per person: a difficult photo, many years, or someone else's face.",
+    False: "One pair per group, which may contain two people.",
 }
 
 
-def _suspects(found: Findings) -> str:
-    items, names = found.album.items, found.names
+def _suspects(findings: Findings) -> str:
+    items, names = findings.album.items, findings.names
     parts = [
-        "<p>A photo that is more like another person's photos than like those of its own folder, "
-        "on average. A wrong label is one reason; a bad crop or a difficult photo are others. "
-        "People with fewer than three photos are not judged.</p>"
+        "<p>Photos that are on average more similar to another person's photos than to those of "
+        "their own folder. A wrong label is one reason; a bad crop or a difficult photo are "
+        "others. People with fewer than three photos are not checked.</p>"
     ]
     suspected = []
-    for suspect in found.suspects:
-        own, other = names[found.group[suspect.row]], names[suspect.nearest]
+    for suspect in findings.suspects:
+        own, other = names[findings.group[suspect.row]], names[suspect.nearest]
         suspected.append(
             f'<div class="pair"><div class="two">{cards.face(items[suspect.row])}<p class="soft">'
             f"{suspect.own:.3f} to {escape(own)}<br>{suspect.other:.3f} to "
             f"{escape(other)}</p></div></div>"
         )
     parts.append(
-        f'<div class="pairs">{"".join(suspected)}</div>' if suspected else "<p>No photo is.</p>"
+        f'<div class="pairs">{"".join(suspected)}</div>' if suspected else "<p>There are none.</p>"
     )
-    if found.twice:
-        both = [cards.pair(found, pair, "one image, two people") for pair in found.twice[:12]]
+    if findings.twice:
+        both = [cards.pair(findings, pair, "one image, two people") for pair in findings.twice[:12]]
         parts.append(
-            f"<h3>One image under two people</h3><p>{len(found.twice):,} pairs of crops are "
+            f"<h3>One image under two people</h3><p>{len(findings.twice):,} pairs of crops are "
             f'nearly the same image.</p><div class="pairs">{"".join(both)}</div>'
         )
-    if found.copies:
+    if findings.copies:
         parts.append(
-            f"<p>{found.copies:,} pairs of one person's crops are nearly the same image: "
-            "copies raise that person's scores and say nothing new.</p>"
+            f"<p>{findings.copies:,} pairs of one person's crops are nearly the same image: "
+            "copies raise that person's scores and add no information.</p>"
         )
     return "".join(parts)
 
 
-def _one_photo(found: Findings) -> str:
-    if not found.one_photo:
-        return "<p>No group holds two faces of one photo, which would be two people.</p>"
-    both = [cards.pair(found, pair, "one photo, one group") for pair in found.one_photo[:12]]
+def _one_photo(findings: Findings) -> str:
+    if not findings.one_photo:
+        return "<p>No group contains two faces of one photo, which would be two people.</p>"
+    both = [cards.pair(findings, pair, "one photo, one group") for pair in findings.one_photo[:12]]
     return (
-        "<p>A person is in a photo once. These faces of one photo were put into one group, so at "
-        f'least one of them is somebody else.</p><div class="pairs">{"".join(both)}</div>'
+        "<p>A person is in a photo once. These faces of one photo are in one group, so at least "
+        f'one of them is someone else.</p><div class="pairs">{"".join(both)}</div>'
     )
 
 
-def _missing(found: Findings) -> str:
-    left = summary(found.album.source.left_out)
-    missing = found.album.missing.items()
+def _missing(findings: Findings) -> str:
+    left = summary(findings.album.source.left_out)
+    missing = findings.album.missing.items()
     if not missing and not left:
         return "<p>Every photo was compared.</p>"
     parts = ""
@@ -237,7 +238,7 @@ def _missing(found: Findings) -> str:
         lines = [f"{name}: {why.removeprefix(f'{name}: ')}" for name, why in missing]
         parts += f"<details open><summary>{len(lines):,} photos</summary>{_list(lines)}</details>"
     if left:
-        parts += f"<p>Left out before reading:</p>{_list(left)}"
+        parts += f"<p>Skipped before reading:</p>{_list(left)}"
     return parts
 
 

@@ -1,6 +1,4 @@
-"""Pairs of a verification protocol, drawn from people: seeded, balanced, and in folds that share
-nobody.
-"""
+"""Draw the pairs of a verification protocol: seeded, balanced, in folds that share no people."""
 
 from typing import NamedTuple
 
@@ -13,7 +11,7 @@ from cdmllab.errors import CdmlLabError
 from cdmllab.metrics.scoring import unit
 
 Ints = NDArray[np.int64]
-MOST_HARD = 3000  # images of a fold of which every pair is scored
+MOST_HARD = 3000  # images in a fold of which every pair is scored
 USUAL_PER_FOLD = 300  # as in LFW
 
 
@@ -22,7 +20,7 @@ class Rules(NamedTuple):
 
     folds: int = 10
     per_fold: int | None = None  # genuine pairs, and impostor pairs; None: up to 300
-    hard: float = 0.0  # share of the impostor pairs that are the most alike ones
+    hard: float = 0.0  # share of impostor pairs that are the most similar ones
     seed: int = 0
 
 
@@ -33,42 +31,44 @@ def draw(
 
     Parameters
     ----------
-    labels : who is shown, shape (n,)
+    labels : the person of each image, shape (n,)
     rules : see `Rules`
-    embeddings : of the images, shape (n, d), by which hard impostors are chosen
+    embeddings : of the images, shape (n, d); hard impostors are chosen by them
 
     Raises
     ------
-    CdmlLabError : too few people or images for these rules; the sentence says what there is, and
-        what would do
+    CdmlLabError : too few people or images for these rules; names the available numbers and
+        possible rules
     """
     ids = np.asarray(labels, dtype=np.int64)
     fold = deal(ids, rules.folds, rules.seed)
     rows_of = [np.flatnonzero(fold == k) for k in range(rules.folds)]
-    there = [_available(ids[rows]) for rows in rows_of]
-    most = min(min(genuine, impostor) for genuine, impostor in there)
+    available = [_available(ids[rows]) for rows in rows_of]
+    most = min(min(genuine, impostor) for genuine, impostor in available)
     per_fold = min(most, USUAL_PER_FOLD) if rules.per_fold is None else rules.per_fold
     if per_fold > most:
-        worst = min(range(rules.folds), key=lambda k: min(there[k]))
-        genuine, impostor = there[worst]
+        worst = min(range(rules.folds), key=lambda k: min(available[k]))
+        genuine, impostor = available[worst]
         raise CdmlLabError(
-            f"{per_fold:,} genuine and as many impostor pairs a fold are wanted, and fold "
-            f"{worst + 1} has {genuine:,} and {impostor:,}: at most {most:,} a fold can be drawn"
+            f"{per_fold:,} genuine and as many impostor pairs per fold were requested, but fold "
+            f"{worst + 1} has {genuine:,} and {impostor:,}: at most {most:,} can be drawn"
         )
-    found = []
+    folds_of_pairs = []
     for k, rows in enumerate(rows_of):
         drawn = pairs.sample(ids[rows], per_fold, 1, seed=rules.seed + k)
         first, second = rows[drawn.first], rows[drawn.second]
         if rules.hard > 0.0 and embeddings is not None:
             hard = _hardest(ids, rows, embeddings, round(rules.hard * per_fold))
             first, second = _with_hard(first, second, hard)
-        found.append(Pairs(first, second, drawn.same, np.full(2 * per_fold, k)))
-    return Pairs(*(np.concatenate(column) for column in zip(*found, strict=True)))
+        folds_of_pairs.append(Pairs(first, second, drawn.same, np.full(2 * per_fold, k)))
+    return Pairs(*(np.concatenate(column) for column in zip(*folds_of_pairs, strict=True)))
 
 
 def deal(ids: Ints, folds: int, seed: int) -> Ints:
-    """The fold of each image, shape (n,): people are dealt so that folds have about as many genuine
-    pairs each, and every fold two people or more.
+    """The fold of each image, shape (n,).
+
+    People are distributed so that folds have similar numbers of genuine pairs, and at least two
+    people each.
 
     Raises
     ------
@@ -80,10 +80,10 @@ def deal(ids: Ints, folds: int, seed: int) -> Ints:
     paired = int((count >= 2).sum())
     if paired < folds or len(people) < 2 * folds:
         fit = min(paired, len(people) // 2)
-        hint = f"; {fit} folds could be filled" if fit >= 2 else ""
+        hint = f"; {fit} folds are possible" if fit >= 2 else ""
         raise CdmlLabError(
             f"{len(people):,} people, {paired:,} of them with two images or more, do not fill "
-            f"{folds} folds that share nobody: a fold needs two people, one of them with two "
+            f"{folds} folds that share no people: a fold needs two people, one of them with two "
             f"images{hint}"
         )
     shuffled = np.random.default_rng(seed).permutation(len(people))
@@ -93,7 +93,7 @@ def deal(ids: Ints, folds: int, seed: int) -> Ints:
     for person in shuffled[np.argsort(-genuine[shuffled], kind="stable")].tolist():
         pairs_there, people_there = load.T
         keys: tuple[Ints, ...]
-        if genuine[person] == 0:  # nobody of those left has a pair: even out the people
+        if genuine[person] == 0:  # no remaining person has a pair: balance the number of people
             keys = (pairs_there, people_there)
         else:
             keys = (people_there, pairs_there, (people_there >= 2).astype(np.int64))
@@ -104,20 +104,22 @@ def deal(ids: Ints, folds: int, seed: int) -> Ints:
 
 
 def _available(ids: Ints) -> tuple[int, int]:
-    """How many genuine and impostor pairs there are."""
+    """The numbers of possible genuine and impostor pairs."""
     count = np.unique(ids, return_counts=True)[1]
     genuine = int((count * (count - 1) // 2).sum())
     return genuine, len(ids) * (len(ids) - 1) // 2 - genuine
 
 
-def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], wanted: int) -> Ints:
-    """The most alike pairs of different people, shape (wanted, 2): the best of each two people
-    first, then the second best, so that one look-alike does not fill a fold.
+def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], count: int) -> Ints:
+    """The most similar pairs of different people, shape (count, 2).
+
+    The best pair of each two people comes first, then the second best, so that one look-alike does
+    not fill a fold.
     """
     if len(rows) > MOST_HARD:
         raise CdmlLabError(
-            f"a fold has {len(rows):,} images, and hard impostors are chosen among every pair "
-            f"of at most {MOST_HARD:,}: take more folds, or a smaller folder"
+            f"a fold has {len(rows):,} images, but hard impostors can be chosen among at "
+            f"most {MOST_HARD:,}: use more folds or a smaller folder"
         )
     e = unit(embeddings[rows])
     i, j = np.triu_indices(len(rows), k=1)
@@ -133,12 +135,12 @@ def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], wanted: in
     sizes = np.diff(np.append(starts, len(both)))
     turn = np.empty(len(both), dtype=np.int64)
     turn[by_two] = np.arange(len(both)) - np.repeat(starts, sizes)
-    best = np.argsort(turn, kind="stable")[:wanted]
+    best = np.argsort(turn, kind="stable")[:count]
     return np.stack([rows[i[best]], rows[j[best]]], axis=1)
 
 
 def _with_hard(first: Ints, second: Ints, hard: Ints) -> tuple[Ints, Ints]:
-    """A fold's pairs, genuine ones first, with hard impostors in place of drawn ones."""
+    """The pairs of a fold, genuine ones first, with hard impostors in place of random ones."""
     per_fold = len(first) // 2
     taken = {(min(pair), max(pair)) for pair in hard.tolist()}
     drawn = [

@@ -1,7 +1,7 @@
-"""A verification protocol of one's own folder, in the three forms that people's code reads.
+"""Create a verification protocol from a folder of photos, in the three formats of common code.
 
-All three hold the same pairs of the same pixels: every image is encoded once, as JPEG, and the
-arrays are what that decodes to.
+All three contain the same pairs of the same pixels: every image is encoded once, as JPEG, and the
+arrays are the decoded JPEGs.
 """
 
 import re
@@ -34,7 +34,7 @@ _AT_A_TIME = 256  # images that are decoded for the network
 
 
 class Made(NamedTuple):
-    """What was drawn."""
+    """A drawn protocol."""
 
     pairs: Pairs  # of rows of `jpeg`
     jpeg: list[bytes]  # [n] the images that the pairs use
@@ -57,24 +57,24 @@ def make(
 
     Parameters
     ----------
-    source : photos, one folder a person
+    source : photos, one folder per person
     rules : how pairs are drawn; hard impostors need a network
-    size : of the images in pixels, where a detector aligns them
-    detector : finds the faces, which are aligned; None where the folder holds aligned faces
-    network : by which hard impostors are chosen
+    size : of the images in pixels, if a detector aligns them
+    detector : finds the faces, which are then aligned; None if the photos are aligned faces
+    network : chooses the hard impostors
 
     Raises
     ------
-    CdmlLabError : nobody says who is shown; images that are not square or of different sizes, and
-        no detector; too few people or images
+    CdmlLabError : the people are unknown; images that are not square or differ in size, without a
+        detector; too few people or images
     """
     if not source.people:
         raise CdmlLabError(
-            f"{source.root} does not say who is shown: one folder a person is needed"
+            f"{source.root} needs one folder per person, since a protocol needs the people"
         )
     if len(source.photos) > MOST:
         raise CdmlLabError(
-            f"{source.root} holds {len(source.photos):,} photos, and at most {MOST:,} are taken: "
+            f"{source.root} contains {len(source.photos):,} photos; the limit is {MOST:,}: "
             f"draw some of the people with --sample {MOST}"
         )
     if not 0.0 <= rules.hard <= 1.0:
@@ -88,11 +88,11 @@ def make(
     for done, photo in enumerate(source.photos, start=1):
         try:
             if detector is None:
-                jpeg, found = _as_it_is(photo)
-                shape = shape or found
-                _check_size(photo, found, shape)
+                jpeg, photo_shape = _as_it_is(photo)
+                shape = shape or photo_shape
+                _check_size(photo, photo_shape, shape)
             else:
-                jpeg = _found(photo, detector, size, least_eyes_px)
+                jpeg = _aligned(photo, detector, size, least_eyes_px)
         except DataError as error:
             missing[photo.name] = str(error)
         else:
@@ -117,7 +117,7 @@ def make(
 
 
 def write(made: Made, folder: Path) -> list[Path]:
-    """Write the three forms into a new or empty folder; returns their files.
+    """Write the three formats into a new or empty folder; returns their files.
 
     ``protocol.npz`` is for `cdmllab evaluate` (with people, so intervals draw people);
     ``protocol.bin`` for code that reads InsightFace's bins; ``pairs.txt`` and ``images/`` for code
@@ -125,7 +125,7 @@ def write(made: Made, folder: Path) -> list[Path]:
 
     Raises
     ------
-    CdmlLabError : the folder has content
+    CdmlLabError : the folder is not empty
     """
     refuse_content(folder, "the protocol")
     pairs, files = made.pairs, [folder / name for name in (NPZ, BIN, LIST)]
@@ -166,19 +166,20 @@ def pair_list(made: Made, names: list[str], numbers: NDArray[np.int64]) -> str:
 
 
 def lfw_names(people: tuple[str, ...]) -> list[str]:
-    """Names that any reader of ``pairs.txt`` takes: it splits at white space, and uses them as
-    folders. Different people keep different names.
+    """Names for ``pairs.txt``, whose readers split at white space and take names for folders.
+
+    Different people keep different names.
     """
     taken: set[str] = set()
-    found = []
+    names = []
     for person in people:
         plain = re.sub(r"[^\w.-]+", "_", person).strip("._") or "person"
         name, number = plain, 2
         while name.casefold() in taken:
             name, number = f"{plain}_{number}", number + 1
         taken.add(name.casefold())
-        found.append(name)
-    return found
+        names.append(name)
+    return names
 
 
 def _numbers(label: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -192,31 +193,31 @@ def _numbers(label: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _as_it_is(photo: Photo) -> tuple[bytes, tuple[int, ...]]:
-    """An aligned face as JPEG, its own bytes where they will do, and its size."""
+    """An aligned face as JPEG, in its original bytes if possible, and its size."""
     data = bytes_of(photo)
     pixels = decode(data, photo.name)
     plain = data[:3] == b"\xff\xd8\xff" and of_jpeg(data) == UPRIGHT
     return (data if plain else encode_jpeg(pixels, _QUALITY)), pixels.shape[:2]
 
 
-def _check_size(photo: Photo, found: tuple[int, ...], first: tuple[int, ...]) -> None:
-    height, width = found
-    if height != width or found != first:
-        others = "" if found == first else f", others are {first[1]} x {first[0]}"
+def _check_size(photo: Photo, size: tuple[int, ...], first: tuple[int, ...]) -> None:
+    height, width = size
+    if height != width or size != first:
+        others = "" if size == first else f", others are {first[1]} x {first[0]}"
         raise CdmlLabError(
-            f"{photo.name} is {width} x {height} pixels{others}: a protocol holds aligned faces, "
-            "square and of one size; --align finds and aligns them"
+            f"{photo.name} is {width} x {height} pixels{others}: a protocol needs aligned "
+            "faces, square and of one size; --align finds and aligns them"
         )
 
 
-def _found(photo: Photo, detector: Detector, size: int, least_eyes_px: float) -> bytes:
+def _aligned(photo: Photo, detector: Detector, size: int, least_eyes_px: float) -> bytes:
     pixels = pixels_of(photo)
     face = usable(finding.look(pixels, detector).faces, least_eyes_px)[0]
     return encode_jpeg(finding.cut_out(pixels, face, size), _QUALITY)
 
 
 class _Encoded:
-    """JPEGs as `cdmllab.evaluate.embedding.Images`, at a size or as they are."""
+    """JPEGs as `cdmllab.evaluate.embedding.Images`, scaled to a size or unscaled."""
 
     def __init__(self, jpegs: list[bytes], size: int | None) -> None:
         self._jpegs, self._size = jpegs, size
@@ -234,7 +235,7 @@ class _Encoded:
 
 
 def _embeddings(jpegs: list[bytes], network: Network) -> NDArray[np.float32]:
-    """Embeddings [n, d] of encoded aligned faces, at whatever size and part the network sees."""
+    """Embeddings [n, d] of encoded aligned faces, at the size and crop of the network."""
     square, size = network.square, network.size
     images: Images = _Encoded(jpegs, size if square is None else None)
     if square is not None:

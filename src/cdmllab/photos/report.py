@@ -1,4 +1,4 @@
-"""What the report on an album says: thresholds, surprising pairs, suspects, groups."""
+"""The findings on an album: thresholds, surprising pairs, suspects, groups."""
 
 from typing import NamedTuple
 
@@ -16,17 +16,17 @@ from cdmllab.photos.thresholds import Pairs, Threshold
 
 
 class Findings(NamedTuple):
-    """All that the page shows; n faces in order of their group."""
+    """Everything on the page; n faces in order of their group."""
 
     album: Album
     cosines: NDArray[np.float32]  # [n, n]
     group: NDArray[np.int64]  # [n] people, or groups by likeness
     names: tuple[str, ...]  # of the groups
     far: float
-    here: Threshold | str  # from these photos, or why there is none
-    halves: list[Decision]  # each half of the people judged by the other's threshold
+    here: Threshold | str  # from these photos, or the reason for none
+    halves: list[Decision]  # each half of the people at the other's threshold
     elsewhere: Threshold | str  # from an evaluation of the network
-    carried: Decision | None  # what that one does to these photos
+    carried: Decision | None  # its rates on these photos
     pairs: Pairs | None  # of known people, both kinds
     strangers: list[FacePair]
     least_alike: list[FacePair]
@@ -49,15 +49,15 @@ def findings(
 
     Parameters
     ----------
-    far : the wanted FAR of the thresholds
+    far : the FAR of the thresholds
     evaluation : of the network, for a threshold from elsewhere
-    cut : the score at which photos of nobody known are grouped; by default the evaluation's
+    cut : the score at which photos without people are grouped; by default the evaluation's
         threshold
     seed : of the bootstrap and of the halves
 
     Raises
     ------
-    CdmlLabError : photos of nobody known, and nothing says at which score to group them
+    CdmlLabError : the people are unknown, and there is no score at which to group the photos
     """
     elsewhere = _elsewhere(evaluation, far)
     cosines = comparison.table(album.embeddings)
@@ -68,8 +68,8 @@ def findings(
         if cut is None:
             if isinstance(elsewhere, str):
                 raise CdmlLabError(
-                    f"{album.source.root} does not say who is shown, so photos are grouped by "
-                    f"likeness, which needs a threshold: --calibration or --threshold "
+                    f"{album.source.root} has no folder per person, so photos are grouped by "
+                    f"similarity, which needs a threshold: --calibration or --threshold "
                     f"({elsewhere})"
                 )
             cut = elsewhere.cosine
@@ -95,7 +95,7 @@ def findings(
         here=here,
         halves=halves,
         elsewhere=elsewhere,
-        carried=thresholds.judged_by(pairs, elsewhere)
+        carried=thresholds.measured_on(pairs, elsewhere)
         if both and pairs is not None and not isinstance(elsewhere, str)
         else None,
         pairs=pairs if both else None,
@@ -133,12 +133,12 @@ def _here(pairs: Pairs | None, far: float, seed: int) -> tuple[Threshold | str, 
 
 
 def _one_photo(album: Album, group: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Faces of one photo that were grouped together, though one person is in a photo once."""
+    """Pairs of faces of one photo in one group, though a person is in a photo once."""
     seen: dict[tuple[str, int], int] = {}
-    found = []
+    pairs = []
     for row, item in enumerate(album.items):
         key = (item.photo, int(group[row]))
         if key in seen:
-            found.append((seen[key], row))
+            pairs.append((seen[key], row))
         seen.setdefault(key, row)
-    return found
+    return pairs

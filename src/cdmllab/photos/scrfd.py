@@ -1,5 +1,6 @@
-"""SCRFD (Guo et al. 2021, https://arxiv.org/abs/2105.04714) through InsightFace's package, from a
-model file such as ``det_10g.onnx`` of its model zoo.
+"""SCRFD (Guo et al. 2021, https://arxiv.org/abs/2105.04714) through InsightFace's package.
+
+Its network is in a model file such as ``det_10g.onnx`` of InsightFace's model zoo.
 """
 
 from pathlib import Path
@@ -20,7 +21,7 @@ class Scrfd:
     Raises
     ------
     MissingPackageError : InsightFace is not installed
-    CdmlLabError : there is no such file, or it is no detector with landmarks
+    CdmlLabError : the file is missing, or is not a detector with landmarks
     """
 
     name = "SCRFD (InsightFace)"
@@ -41,9 +42,9 @@ class Scrfd:
             self._net.prepare(ctx_id=-1, input_size=_INPUT)
             landmarks = bool(getattr(self._net, "use_kps", False))
         except Exception as error:  # ONNX Runtime and the package have a dozen kinds
-            raise CdmlLabError(f"{model} is no model of SCRFD ({cause(error)})") from error
+            raise CdmlLabError(f"{model} is not a model of SCRFD ({cause(error)})") from error
         if not landmarks:
-            raise CdmlLabError(f"{model} is no detector with five landmarks")
+            raise CdmlLabError(f"{model} is not a detector with five landmarks")
 
     def find(self, pixels: Pixels) -> list[Face]:
         try:
@@ -54,6 +55,6 @@ class Scrfd:
 
 
 def faces_of(boxes: ArrayLike, landmarks: ArrayLike) -> list[Face]:
-    """InsightFace's boxes (n, 5), the last number the confidence, and landmarks (n, 5, 2)."""
+    """Convert InsightFace's boxes (n, 5), confidence last, and landmarks (n, 5, 2) to faces."""
     rows = zip(np.asarray(boxes, np.float64), np.asarray(landmarks, np.float64), strict=True)
     return [Face(box[:4], five, float(box[4])) for box, five in rows]

@@ -1,8 +1,7 @@
-"""Thresholds for a wanted FAR: from one's own photos, and from what an evaluation of the same
-network recorded.
+"""Thresholds for a FAR: from the user's photos, or from an evaluation of the same network.
 
-The two answer different questions. A threshold from one's own photos fits them, and few people make
-it uncertain. One from a protocol is known precisely, for the photos of that protocol.
+The two answer different questions. A threshold from the user's photos fits them, but few people
+make it uncertain. One from a protocol is known precisely, for the photos of that protocol.
 """
 
 from pathlib import Path
@@ -29,13 +28,13 @@ class Threshold(NamedTuple):
     cosine: float
     low: float | None  # of its 95 % interval; None where there is none
     high: float | None
-    far: float  # the wanted FAR
+    far: float  # the FAR
     source: str
-    note: str = ""  # what the interval lacks
+    note: str = ""  # a limitation of the interval
 
 
 class Pairs(NamedTuple):
-    """All pairs of an album whose people are known; p of them."""
+    """All p pairs of an album whose people are known."""
 
     scores: NDArray[np.float64]  # [p] cosine
     same: NDArray[np.bool_]  # [p]
@@ -43,7 +42,7 @@ class Pairs(NamedTuple):
 
     @property
     def strangers(self) -> int:
-        """How many pairs show two people."""
+        """The number of pairs of different people."""
         return int((~self.same).sum())
 
 
@@ -62,14 +61,14 @@ def of_photos(pairs: Pairs, far: float, seed: int = 0) -> Threshold:
 
     Raises
     ------
-    ValueError : the pairs cannot resolve this FAR, or are of one kind; the sentence says so
+    ValueError : the pairs cannot resolve this FAR, or are of one kind
     """
     value = ranked.lowest_accepted(ranked.rank(pairs.scores, pairs.same), far)
     people = len(np.unique(np.concatenate(pairs.people)))
     if people < bootstrap.FEWEST_IDENTITIES:
         note = f"no interval: {people} people are too few, {bootstrap.FEWEST_IDENTITIES} are needed"
         return Threshold(value, None, None, far, "these photos", note)
-    found = bootstrap.intervals(
+    interval = bootstrap.intervals(
         pairs.scores,
         pairs.same,
         identities=pairs.people,
@@ -77,33 +76,33 @@ def of_photos(pairs: Pairs, far: float, seed: int = 0) -> Threshold:
         replicates=int(np.clip(_CELLS // len(pairs.scores), _FEWEST_REPLICATES, _REPLICATES)),
         seed=seed,
     )[f"threshold@{far:g}"]
-    return Threshold(value, found.low, found.high, far, "these photos")
+    return Threshold(value, interval.low, interval.high, far, "these photos")
 
 
 def on_other_half(pairs: Pairs, far: float, seed: int = 0) -> list[calibration.Decision]:
-    """A threshold from one half of the people, tried on the other half, both ways round.
+    """Thresholds from one half of the people, measured on the other half, both ways.
 
-    On the people it was chosen on, a threshold looks better than it is. Empty where a half is too
+    On the people it was chosen on, a threshold looks better than it is. Empty if a half is too
     small for this FAR.
     """
     people = np.unique(np.concatenate(pairs.people))
     first_half = np.random.default_rng(seed).permutation(people)[: len(people) // 2]
     a, b = (np.isin(side, first_half) for side in pairs.people)
-    found = []
+    decisions = []
     for chosen_on, tried_on in ((a & b, ~a & ~b), (~a & ~b, a & b)):
         try:
             threshold = calibration.threshold_at_far(
                 pairs.scores[chosen_on], pairs.same[chosen_on], far
             )
             who = pairs.people[0][tried_on], pairs.people[1][tried_on]
-            found.append(
+            decisions.append(
                 calibration.decide(
                     pairs.scores[tried_on], pairs.same[tried_on], threshold, people=who
                 )
             )
         except ValueError:  # a half without one kind of pairs, or with too few
             return []
-    return found
+    return decisions
 
 
 def evaluations(folder: Path) -> list[Path]:
@@ -112,39 +111,39 @@ def evaluations(folder: Path) -> list[Path]:
 
 
 def evaluation_of(path: Path, network: Network) -> Evaluation:
-    """An evaluation of this very network, which its thresholds may be taken from.
+    """Read an evaluation, and check that it is of this network.
 
     Raises
     ------
     DataError : it cannot be read
-    CdmlLabError : it is of another network, or of the same with other images or other flipping
+    CdmlLabError : it is of another network, or of this one with other images or flipping
     """
-    found = Evaluation.read(path)
-    made = found.measures.made_with
+    evaluation = Evaluation.read(path)
+    made = evaluation.measures.made_with
     if made is None or made.weights_sha256 != digest(network.backbone):
         raise CdmlLabError(f"{path} is an evaluation of another network than {network.name}")
     if made.preprocessing != check(network.prepare):
         raise CdmlLabError(
             f"{path} is an evaluation of {network.name} with other preprocessing than its own"
         )
-    flip = found.measures.flip
+    flip = evaluation.measures.flip
     if flip != network.flip:
         raise CdmlLabError(
             f"{path} was measured {'with' if flip else 'without'} the mirrored images: "
             f"{'add' if flip else 'leave out'} --flip, or name another evaluation"
         )
-    return found
+    return evaluation
 
 
-def of_evaluation(found: Evaluation, far: float) -> Threshold:
+def of_evaluation(evaluation: Evaluation, far: float) -> Threshold:
     """The threshold of an evaluation at a FAR, with the interval that it recorded.
 
     Raises
     ------
     ValueError : its pairs cannot resolve this FAR
     """
-    value = ranked.lowest_accepted(ranked.rank(found.scores, found.same), far)
-    measures = found.measures
+    value = ranked.lowest_accepted(ranked.rank(evaluation.scores, evaluation.same), far)
+    measures = evaluation.measures
     recorded = [at.threshold_cos for at in measures.tar_at_far if at.far == far]
     interval = recorded[0].interval if recorded and recorded[0] is not None else None
     if interval is None:
@@ -154,24 +153,25 @@ def of_evaluation(found: Evaluation, far: float) -> Threshold:
     return Threshold(value, *interval, far, measures.protocol, note)
 
 
-def judged_by(pairs: Pairs, threshold: Threshold) -> calibration.Decision:
-    """What a threshold from elsewhere does to these pairs, with intervals that know the people."""
+def measured_on(pairs: Pairs, threshold: Threshold) -> calibration.Decision:
+    """FAR and TAR of a threshold from elsewhere on these pairs, with intervals over people."""
     return calibration.decide(pairs.scores, pairs.same, threshold.cosine, people=pairs.people)
 
 
-class Standing(NamedTuple):
-    """Where a score lies among those of an evaluation, as shares with intervals."""
+class TailShares(NamedTuple):
+    """Shares of an evaluation's pairs beyond a score, with intervals."""
 
-    strangers_above: calibration.Rate  # of pairs of strangers, how many score at least as high
-    genuine_below: calibration.Rate  # of pairs of one person, how many score at most as high
+    strangers_above: calibration.Rate  # share of pairs of strangers with at least this score
+    genuine_below: calibration.Rate  # share of pairs of one person with at most this score
 
 
-def standing(found: Evaluation, cosine: float) -> Standing:
-    """Shares of an evaluation's pairs beyond a score; the intervals take pairs for independent, and
-    so are the least there is.
+def tail_shares(evaluation: Evaluation, cosine: float) -> TailShares:
+    """Shares of an evaluation's pairs beyond a score.
+
+    The intervals treat pairs as independent, and so are the narrowest possible.
     """
-    genuine, impostor = found.scores[found.same], found.scores[~found.same]
-    return Standing(
+    genuine, impostor = evaluation.scores[evaluation.same], evaluation.scores[~evaluation.same]
+    return TailShares(
         calibration.wilson(int((impostor >= cosine).sum()), len(impostor)),
         calibration.wilson(int((genuine <= cosine).sum()), len(genuine)),
     )

@@ -1,4 +1,4 @@
-"""Two photos compared, in one line."""
+"""Compare two photos, in one line."""
 
 from pathlib import Path
 
@@ -23,13 +23,15 @@ def line(
     far: float,
     least_eyes_px: float = finding.FEWEST_EYES_PX,
 ) -> str:
-    """Compare the largest faces of two photos: the score, the threshold for a FAR with its
-    interval, and how many pairs of the evaluation scored beyond.
+    """Compare the largest faces of two photos.
+
+    The line has the score, the threshold for a FAR with its interval, and the shares of the
+    evaluation's pairs beyond the score.
 
     Raises
     ------
-    CdmlLabError : a photo cannot be read or has no face that is large enough; the evaluation cannot
-        resolve the FAR
+    CdmlLabError : a photo cannot be read or has no face that is large enough; the evaluation
+        cannot resolve the FAR
     """
     faces, names = [], []
     for path in (first, second):
@@ -44,14 +46,14 @@ def line(
         limit = thresholds.of_evaluation(evaluation, far)
     except ValueError as error:
         raise CdmlLabError(f"{network.name}: {error}") from error
-    standing = thresholds.standing(evaluation, cosine)
-    return words.compared(names[0], names[1], cosine, limit, standing)
+    shares = thresholds.tail_shares(evaluation, cosine)
+    return words.compared(names[0], names[1], cosine, limit, shares)
 
 
 def _face(
     path: Path, network: Network, detector: Detector, least_eyes_px: float
 ) -> tuple[Pixels, str]:
-    """The aligned face, and the photo's name with what is unusual about it."""
+    """The aligned face, and the photo's name with anything unusual about the face."""
     name = printable(path.name)
     if not path.is_file():
         raise DataError(f"there is no file {path}")
@@ -62,6 +64,6 @@ def _face(
     except DataError as error:
         raise DataError(f"{path}: {str(error).removeprefix(f'{name}: ')}") from error
     notes = [f"largest of {len(seen.faces)} faces"] if len(seen.faces) > 1 else []
-    notes += [f"turned by {seen.turned} degrees"] if seen.turned else []
-    shown = f"{name} ({', '.join(notes)})" if notes else name
-    return finding.cut_out(pixels, face, network.size, network.square), shown
+    notes += [f"rotated by {seen.turned} degrees"] if seen.turned else []
+    label = f"{name} ({', '.join(notes)})" if notes else name
+    return finding.cut_out(pixels, face, network.size, network.square), label

@@ -1,5 +1,6 @@
-"""YuNet (Wu, Peng and Yu 2023, https://doi.org/10.1007/s11633-023-1423-y) through OpenCV, from its
-model file, ``face_detection_yunet_2023mar.onnx`` of https://github.com/opencv/opencv_zoo.
+"""YuNet (Wu, Peng and Yu 2023, https://doi.org/10.1007/s11633-023-1423-y) through OpenCV.
+
+Its model file is ``face_detection_yunet_2023mar.onnx`` of https://github.com/opencv/opencv_zoo.
 """
 
 from pathlib import Path
@@ -21,7 +22,7 @@ class Yunet:
     Raises
     ------
     MissingPackageError : OpenCV is not installed
-    CdmlLabError : there is no such file, or it is no model of YuNet
+    CdmlLabError : the file is missing, or is not a model of YuNet
     """
 
     name = "YuNet (OpenCV)"
@@ -41,7 +42,7 @@ class Yunet:
                 str(model), "", (320, 320), SURE, _OVERLAP, _MOST
             )
         except cv2.error as error:
-            raise CdmlLabError(f"{model} is no model of YuNet ({cause(error)})") from error
+            raise CdmlLabError(f"{model} is not a model of YuNet ({cause(error)})") from error
         self._error: type[Exception] = cv2.error
 
     def find(self, pixels: Pixels) -> list[Face]:
@@ -55,13 +56,14 @@ class Yunet:
 
 
 def faces_of(rows: ArrayLike) -> list[Face]:
-    """OpenCV's rows of 15 numbers: left, top, width, height, five landmarks, confidence.
+    """Convert OpenCV's rows of 15 numbers: left, top, width, height, five landmarks, confidence.
 
-    Its "right eye" is the person's own, the left one as seen, so the order is that of our template.
+    Its "right eye" is the person's right eye, on the left of the image, so the order is that of
+    our template.
     """
-    found = []
+    faces = []
     for row in np.asarray(rows, dtype=np.float64):
         left, top, width, height = row[:4]
         box = np.array([left, top, left + width, top + height])
-        found.append(Face(box, row[4:14].reshape(5, 2), float(row[14])))
-    return found
+        faces.append(Face(box, row[4:14].reshape(5, 2), float(row[14])))
+    return faces

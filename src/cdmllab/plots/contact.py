@@ -30,7 +30,7 @@ def contact_sheet(
     *,
     rows: Sequence[str] = (),
     heads: Sequence[str] = (),
-    shown: int | None = None,
+    image_px: int | None = None,
     gap: int = 3,
     quality: int = 88,
 ) -> Drawing:
@@ -44,7 +44,7 @@ def contact_sheet(
     columns : images per row
     rows : labels of the rows, on the left
     heads : labels of the columns, above
-    shown : width of an image on the page, in CSS pixels; None takes half its own width, which is
+    image_px : width of an image on the page, in CSS pixels; None takes half its own width, which is
         sharp on high-density screens
     gap : space between images, in image pixels
     quality : JPEG quality, 0 to 100
@@ -63,7 +63,7 @@ def contact_sheet(
     for labels, count, kind in ((rows, lines, "rows"), (heads, columns, "columns")):
         if labels and len(labels) != count:
             raise ValueError(f"there are {len(labels)} labels for {count} {kind}")
-    unit = (shown or w / 2) / w
+    unit = (image_px or w / 2) / w
     left = 8 + max((0.6 * _TEXT * len(label) for label in rows), default=-8.0)
     top = _TEXT + 8 if heads else 0
     step_x, step_y = (w + gap) * unit, (h + gap) * unit

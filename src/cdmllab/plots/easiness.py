@@ -77,7 +77,7 @@ def sample_paths(
     values: ArrayLike,
     groups: Mapping[str, ArrayLike],
     *,
-    shown: int = 30,
+    per_group: int = 30,
     ylabel: str = "",
 ) -> None:
     """Plot single samples over the epochs as thin lines, and the groups' medians as thick ones.
@@ -88,13 +88,13 @@ def sample_paths(
     x : epochs, shape (t,)
     values : shape (t, n), one column per sample
     groups : the columns of up to two groups, by label
-    shown : number of thin lines per group, evenly spaced among its samples
+    per_group : number of thin lines per group, evenly spaced among its samples
     ylabel : quantity and unit of the values
     """
     times, all_values = np.asarray(x), np.asarray(values)
     for (name, columns), shade in zip(groups.items(), (RIGHT, WRONG), strict=False):
         chosen = all_values[:, np.asarray(columns)]
-        few = np.unique(np.linspace(0, chosen.shape[1] - 1, shown).astype(int))
+        few = np.unique(np.linspace(0, chosen.shape[1] - 1, per_group).astype(int))
         ax.plot(times, chosen[:, few], color=shade, lw=0.6, alpha=0.35)
         ax.plot(times, np.median(chosen, axis=1), color=PAPER, lw=4.2)
         ax.plot(

@@ -60,26 +60,28 @@ def error_sheet(
     ax.set_title(title)
 
 
-def error_rates(ax: Axes, found: Binned, *, name: str, nuisance: str) -> None:
+def error_rates(ax: Axes, binned: Binned, *, name: str, nuisance: str) -> None:
     """Plot the error rate in each bin of a nuisance, with its interval.
 
     Parameters
     ----------
     ax : axes to draw on, which several kinds of pairs or losses can share
-    found : see `cdmllab.metrics.error_rates.by_nuisance`
+    binned : see `cdmllab.metrics.error_rates.by_nuisance`
     name : determines colour and label
     nuisance : label of the horizontal axis, with its unit
     """
-    middle = (found.edges[:-1] + found.edges[1:]) / 2.0
-    full = found.pairs > 0
+    middle = (binned.edges[:-1] + binned.edges[1:]) / 2.0
+    full = binned.pairs > 0
     ax.fill_between(
-        middle[full], found.low[full], found.high[full], color=colour(name), alpha=0.2, lw=0
+        middle[full], binned.low[full], binned.high[full], color=colour(name), alpha=0.2, lw=0
     )
-    ax.plot(middle[full], found.rate[full], color=colour(name), label=label(name), marker="o", ms=4)
-    top = max(float(found.high[full].max()), 0.0 if len(ax.lines) == 1 else ax.get_ylim()[1])
+    ax.plot(
+        middle[full], binned.rate[full], color=colour(name), label=label(name), marker="o", ms=4
+    )
+    top = max(float(binned.high[full].max()), 0.0 if len(ax.lines) == 1 else ax.get_ylim()[1])
     ax.set(
         xlabel=nuisance,
-        xlim=(found.edges[0], found.edges[-1]),
+        xlim=(binned.edges[0], binned.edges[-1]),
         ylim=(0.0, min(1.02, max(top, 0.01) + 0.01)),
     )
     ax.set_ylabel("error rate")

@@ -31,13 +31,13 @@ def flat_map(
     if labels is None:
         ax.plot(p[:, 0], p[:, 1], "o", color=INK, ms=3, mew=0, alpha=0.6)
     else:
-        who = np.unique(np.asarray(labels), return_inverse=True)[1]
-        for k in range(who.max() + 1):
+        identity = np.unique(np.asarray(labels), return_inverse=True)[1]
+        for k in range(identity.max() + 1):
             marker, shade = (
                 _MARKERS[k // len(IDENTITY_COLOURS) % 4],
                 IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)],
             )
-            ax.plot(*p[who == k].T, marker, color=shade, ms=4.2, mew=0.4, mec=PAPER, alpha=0.9)
+            ax.plot(*p[identity == k].T, marker, color=shade, ms=4.2, mew=0.4, mec=PAPER, alpha=0.9)
     ax.set(xticks=[], yticks=[], title=title)
     ax.set_aspect("equal", adjustable="datalim")
     ax.grid(visible=False)

@@ -92,14 +92,14 @@ def cmc_curve(ax: Axes, rates: ArrayLike, *, name: str) -> None:
     ax.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
 
 
-def reliability_curve(ax: Axes, found: Reliability, *, name: str) -> None:
+def reliability_curve(ax: Axes, reliability: Reliability, *, name: str) -> None:
     """Plot observed against predicted probability with intervals; the diagonal is perfect."""
     if not ax.lines:
         ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (3, 3)))
-    gaps = [found.observed - found.low, found.high - found.observed]
+    gaps = [reliability.observed - reliability.low, reliability.high - reliability.observed]
     ax.errorbar(
-        found.stated,
-        found.observed,
+        reliability.stated,
+        reliability.observed,
         gaps,
         color=colour(name),
         label=label(name),

@@ -15,17 +15,17 @@ from cdmllab.sweeps.record import plain_config, provenance_of
 FOLDER = "reproductions"
 
 
-def write(done: Reproduced, made: RowPlan, folder: Path | None = None) -> Path:
+def write(done: Reproduced, row_plan: RowPlan, folder: Path | None = None) -> Path:
     """Record a row and return the path; `folder` of results defaults to the repository's."""
     run: Run = done.run
     comparison: dict[str, Any] = json.loads((done.folder / COMPARISON).read_text(encoding="utf-8"))
     record = {
         "command": f"cdmllab reproduce {done.row.name} --recipe {done.row.recipe} --seed "
-        f"{made.config.seed} --record",
+        f"{row_plan.config.seed} --record",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         **comparison,
-        "config": plain_config(made.config.flat()),
-        "seed": made.config.seed,
+        "config": plain_config(row_plan.config.flat()),
+        "seed": row_plan.config.seed,
         "measures": {c.protocol: {"accuracy": round(c.ours / 100.0, 5)} for c in done.compared},
         "seconds": dict(done.seconds),
         "estimate": dict(done.estimate),

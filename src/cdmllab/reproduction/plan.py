@@ -38,7 +38,7 @@ class Options(NamedTuple):
     probe_s: float = 30.0
 
 
-class Wanted(NamedTuple):
+class RequiredSet(NamedTuple):
     """A data set, and the files of it that a row needs."""
 
     name: str
@@ -61,7 +61,7 @@ class RowPlan(NamedTuple):
 
     config: Config
     deviations: tuple[str, ...]  # from the preset, required by this machine
-    wanted: tuple[Wanted, ...]
+    required: tuple[RequiredSet, ...]
     fetch_bytes: int
     disk_bytes: int
     free_bytes: int
@@ -75,7 +75,7 @@ class RowPlan(NamedTuple):
         return self.timed.render_s + self.timed.train_s + self.timed.evaluate_s
 
 
-def wanted(row: ReproducibleRow, sets: Registry) -> tuple[Wanted, ...]:
+def required_sets(row: ReproducibleRow, sets: Registry) -> tuple[RequiredSet, ...]:
     """The data sets of a row; only the verification bins of its own protocols."""
     needed = []
     for name in row.sets:
@@ -85,7 +85,7 @@ def wanted(row: ReproducibleRow, sets: Registry) -> tuple[Wanted, ...]:
             for f in about.downloads
             if not f.path.endswith(".bin") or Path(f.path).stem in row.protocols
         )
-        needed.append(Wanted(name, about, some))
+        needed.append(RequiredSet(name, about, some))
     return tuple(needed)
 
 
@@ -137,11 +137,11 @@ def make(
         device
     """
     config, changes = configure(row, options)
-    needed = wanted(row, sets)
-    there = not datasets.missing(config.data.name, config.data.options)
+    needed = required_sets(row, sets)
+    has_data = not datasets.missing(config.data.name, config.data.options)
     in_lab = config.data.name == "lab"
     source: Any
-    if there and not in_lab:
+    if has_data and not in_lab:
         source = datasets.load(config.data.name, config.data.options)
         images, identities = len(source), source.num_identities
     elif in_lab:
@@ -150,7 +150,7 @@ def make(
     else:
         images, identities = _reported(needed)
     net = config.backbone.build()
-    if not there or in_lab:
+    if not has_data or in_lab:
         source = StandIn(images, identities, net.size, net.channels, encoded=not in_lab)
     alone = config.changed(loss=_unsharded(config)) if options.processes > 1 else config
     key = f"{config.device} {config.threads} {options.processes} {images} {config.epochs}"
@@ -195,7 +195,7 @@ def lines(row: ReproducibleRow, plan: RowPlan) -> list[str]:
         f"{row.name}, {row.recipe}: {row.title} (preset {row.preset})",
         f"published by {row.source}: {_numbers(row)}",
     ]
-    for one in plan.wanted:
+    for one in plan.required:
         text += [
             f"data     {one.name}: {one.about.title}",
             f"         licence: {one.about.licence}",
@@ -244,7 +244,7 @@ def _numbers(row: ReproducibleRow) -> str:
     )
 
 
-def _reported(needed: tuple[Wanted, ...]) -> tuple[int, int]:
+def _reported(needed: tuple[RequiredSet, ...]) -> tuple[int, int]:
     """Numbers of images and identities of a training set that is not downloaded yet."""
     for one in needed:
         images, identities = one.about.pack_count("images"), one.about.pack_count("identities")

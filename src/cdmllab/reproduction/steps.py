@@ -40,7 +40,7 @@ from cdmllab.training import released
 from cdmllab.training.probe import Probe
 
 STATE, COMPARISON, RELEASE, RUNS = "state.json", "comparison.json", "release", "runs"
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class Reproduced(NamedTuple):
@@ -100,11 +100,11 @@ class RowWork:
 
 def missing_consent(
     row: ReproducibleRow, work: RowWork, sets: Registry, folder: Path
-) -> list[plan.Wanted]:
+) -> list[plan.RequiredSet]:
     """The data sets that would be fetched and whose terms were not accepted yet."""
     return [
         one
-        for one in plan.wanted(row, sets)
+        for one in plan.required_sets(row, sets)
         if one.name not in work.state["accepted"]
         and any(
             fetching.missing_bytes(file, folder) or not (folder / file.path).exists()
@@ -122,9 +122,9 @@ def accept(work: RowWork, names: list[str]) -> None:
 
 def carry_out(
     work: RowWork,
-    made: RowPlan,
+    row_plan: RowPlan,
     data: Path,
-    tell: Tell,
+    report: Report,
     *,
     options: Options,
     progress: Progress | None = None,
@@ -134,7 +134,7 @@ def carry_out(
 
     Parameters
     ----------
-    made : the plan that the user agreed to
+    row_plan : the plan that the user agreed to
     data : the data folder
 
     Raises
@@ -143,17 +143,17 @@ def carry_out(
     """
     row = work.row
     if not work.state["estimate"]:
-        timed = made.timed
+        timed = row_plan.timed
         work.state["estimate"] = {
             "train": round(timed.render_s + timed.train_s, 1),
             "evaluate": round(timed.evaluate_s, 1),
         }
-    work.state["timed"] = list(made.timed)
+    work.state["timed"] = list(row_plan.timed)
     work.keep()
-    _room(made, data)
-    for one in made.wanted:
+    _room(row_plan, data)
+    for one in row_plan.required:
         if _unpacked(one, data):
-            tell(f"fetch: {one.name} is complete")
+            report(f"fetch: {one.name} is complete")
             continue
         with work.timed("fetch"):
             for file in one.files:
@@ -162,34 +162,34 @@ def carry_out(
                     data,
                     page=one.about.page,
                     patience=patience,
-                    report=_indented(tell),
+                    report=_indented(report),
                     progress=progress,
                 )
-                tell(
+                report(
                     f"fetch: {file.path} "
                     f"{'exists already' if got.was_there else f'from {got.mirror}'}"
                 )
-    if not made.wanted:
-        tell("fetch: nothing to download")
+    if not row_plan.required:
+        report("fetch: nothing to download")
     with work.timed("prepare"):
-        _prepare(made, data, tell)
+        _prepare(row_plan, data, report)
     with work.timed("train"):
-        run = _train(work, made, options, tell)
-    tell(f"train: finished in {run.folder}")
+        run = _train(work, row_plan, options, report)
+    report(f"train: finished in {run.folder}")
     threads = torch.get_num_threads()
-    torch.set_num_threads(made.config.threads)
+    torch.set_num_threads(row_plan.config.threads)
     with work.timed("evaluate"):
-        measures = _evaluate(work, made, run, tell)
+        measures = _evaluate(work, row_plan, run, report)
     torch.set_num_threads(threads)
     accuracies = {name: _accuracy(one) for name, one in measures.items()}
     compared = compare.compare(row, accuracies)
     verdict = compare.verdict(compared)
-    _card(work, made, run, compared)
+    _card(work, row_plan, run, compared)
     write_text(
         work.folder / COMPARISON,
-        json.dumps(comparison(row, made, compared, verdict, measures), indent=1) + "\n",
+        json.dumps(comparison(row, row_plan, compared, verdict, measures), indent=1) + "\n",
     )
-    tell(
+    report(
         f"compare: written to {work.folder / COMPARISON}, model card and weights to "
         f"{work.folder / RELEASE}"
     )
@@ -199,7 +199,7 @@ def carry_out(
 
 def comparison(
     row: ReproducibleRow,
-    made: RowPlan,
+    row_plan: RowPlan,
     compared: tuple[Compared, ...],
     verdict: str,
     measures: Mapping[str, Measures],
@@ -211,7 +211,7 @@ def comparison(
         "preset": row.preset,
         "source": row.source,
         "verdict": verdict,
-        "deviations": [*row.deviations, *made.deviations],
+        "deviations": [*row.deviations, *row_plan.deviations],
         "protocols": [
             {
                 **{
@@ -228,7 +228,7 @@ def comparison(
     }
 
 
-def _unpacked(one: plan.Wanted, data: Path) -> bool:
+def _unpacked(one: plan.RequiredSet, data: Path) -> bool:
     """Whether a set is complete in its unpacked form, so that its archive is not needed."""
     return all(
         (data / f.unpack / (f.holds or "")).is_file() if f.unpack else (data / f.path).exists()
@@ -236,38 +236,38 @@ def _unpacked(one: plan.Wanted, data: Path) -> bool:
     )
 
 
-def _room(made: RowPlan, data: Path) -> None:
-    if made.disk_bytes > made.free_bytes:
+def _room(row_plan: RowPlan, data: Path) -> None:
+    if row_plan.disk_bytes > row_plan.free_bytes:
         raise CdmlLabError(
-            f"{data} needs {made.disk_bytes / 1e9:,.1f} GB of disk, but only "
-            f"{made.free_bytes / 1e9:,.1f} GB are free: nothing was downloaded"
+            f"{data} needs {row_plan.disk_bytes / 1e9:,.1f} GB of disk, but only "
+            f"{row_plan.free_bytes / 1e9:,.1f} GB are free: nothing was downloaded"
         )
 
 
-def _prepare(made: RowPlan, data: Path, tell: Tell) -> None:
-    for one in made.wanted:
+def _prepare(row_plan: RowPlan, data: Path, report: Report) -> None:
+    for one in row_plan.required:
         for file in one.files:
-            if unpack(file, data, _indented(tell)):
-                tell(f"prepare: unpacked {file.path}")
+            if unpack(file, data, _indented(report)):
+                report(f"prepare: unpacked {file.path}")
         if one.about.pack is not None:
             pack = Pack(data / one.about.pack)
             count(one.about, pack)
-            tell(
+            report(
                 f"prepare: {pack.path.parent} has {len(pack):,} images of "
                 f"{pack.num_identities:,} identities"
             )
-    if not made.wanted:
-        tell("prepare: the faces are rendered once, when the training starts")
+    if not row_plan.required:
+        report("prepare: the faces are rendered once, when the training starts")
 
 
-def _train(work: RowWork, made: RowPlan, options: Options, tell: Tell) -> Run:
-    config, within = made.config, work.folder / RUNS
+def _train(work: RowWork, row_plan: RowPlan, options: Options, report: Report) -> Run:
+    config, within = row_plan.config, work.folder / RUNS
     if options.processes == 1:
         job = task.Task("reproduce", work.row.name, {}, config.seed, config.flat())
-        return Run.open(task.carry_out(job, within, tell).run)
+        return Run.open(task.carry_out(job, within, report).run)
     done = next(Run.finished(config.flat(), within=within), None)
     if done is None:
-        _torchrun(work, made, options.processes, within)
+        _torchrun(work, row_plan, options.processes, within)
         done = next(Run.finished(config.flat(), within=within), None)
     if done is None:
         raise CdmlLabError(
@@ -276,9 +276,9 @@ def _train(work: RowWork, made: RowPlan, options: Options, tell: Tell) -> Run:
     return done
 
 
-def _torchrun(work: RowWork, made: RowPlan, processes: int, within: Path) -> None:
+def _torchrun(work: RowWork, row_plan: RowPlan, processes: int, within: Path) -> None:
     """Train in several processes, continuing a run that was started before."""
-    config = made.config.flat()
+    config = row_plan.config.flat()
     started = [run for run in Run.list(within) if run.config == config] if within.is_dir() else []
     file = work.folder / "config.yaml"
     write_text(file, yaml.safe_dump(config, sort_keys=False))
@@ -303,18 +303,18 @@ def _torchrun(work: RowWork, made: RowPlan, processes: int, within: Path) -> Non
         )
 
 
-def _evaluate(work: RowWork, made: RowPlan, run: Run, tell: Tell) -> dict[str, Measures]:
+def _evaluate(work: RowWork, row_plan: RowPlan, run: Run, report: Report) -> dict[str, Measures]:
     net, release = weights.load_release(released(run))
-    backbone = net.to(made.config.device)
+    backbone = net.to(row_plan.config.device)
     measures = {}
     for name in work.row.protocols:
-        if how := protocols.missing(name):
-            raise CdmlLabError(how)
-        done, _, before = cached.judge(
+        if instructions := protocols.missing(name):
+            raise CdmlLabError(instructions)
+        done, _, before = cached.evaluate(
             backbone, name, run.folder / "eval", prepare=release.preprocessing
         )
         measures[name] = done.measures
-        tell(f"evaluate: {name}{' (done before)' if before else ''}")
+        report(f"evaluate: {name}{' (done before)' if before else ''}")
     return measures
 
 
@@ -324,8 +324,8 @@ def _accuracy(measures: Measures) -> Accuracy:
     return measures.accuracy
 
 
-def _card(work: RowWork, made: RowPlan, run: Run, compared: tuple[Compared, ...]) -> None:
-    row, training = work.row, [one.about for one in made.wanted if one.about.pack]
+def _card(work: RowWork, row_plan: RowPlan, run: Run, compared: tuple[Compared, ...]) -> None:
+    row, training = work.row, [one.about for one in row_plan.required if one.about.pack]
     card.write(
         released(run),
         work.folder / RELEASE,
@@ -335,9 +335,9 @@ def _card(work: RowWork, made: RowPlan, run: Run, compared: tuple[Compared, ...]
         trained_on=training[0].title if training else "Rendered faces of people who do not exist",
         terms=training[0].licence if training else "MIT",
         results=[card.Result(c.protocol, c.ours, c.ours_se) for c in compared],
-        notes=[*row.deviations, *made.deviations],
+        notes=[*row.deviations, *row_plan.deviations],
     )
 
 
-def _indented(tell: Tell) -> Tell:
-    return lambda line: tell(f"  {line}")
+def _indented(report: Report) -> Report:
+    return lambda line: report(f"  {line}")

@@ -111,7 +111,7 @@ class _History:
     @property
     def known(self) -> list[str]:
         """The commits that were looked up and exist, abbreviated."""
-        return sorted(sha[:12] for sha, there in self._known.items() if there)
+        return sorted(sha[:12] for sha, exists in self._known.items() if exists)
 
     def faults(self, record: Any) -> list[str]:
         """A sentence for each commit named in a record that the repository does not have."""

@@ -59,7 +59,7 @@ class Difference(NamedTuple):
         p = float(stats.t.sf(nearest / error, degrees)) if error > 0 else float(nearest <= 0)
         return Equivalence(bound, self.mean - half, self.mean + half, p, self.verdict)
 
-    def told(self, unit: str = "", scale: float = 100.0) -> str:
+    def format(self, unit: str = "", scale: float = 100.0) -> str:
         """The mean and its interval as text: ``+0.12 [-0.30, +0.54] points``."""
         # Adding 0.0 turns -0.0 into 0.0, which would print as -0.00.
         mean, low, high = (

@@ -91,7 +91,9 @@ class Recorded:
             np.array(curve["sd"], float),
         )
 
-    def beside(self, stage: str, arm: str, other: str, key: str) -> tuple[Floats, Floats, Floats]:
+    def curve_difference(
+        self, stage: str, arm: str, other: str, key: str
+    ) -> tuple[Floats, Floats, Floats]:
         """Steps, an arm's mean of a metric minus another arm's, and zeros.
 
         The zeros are in the place of the standard deviation, which the record does not hold for
@@ -129,10 +131,10 @@ class Recorded:
         }
 
     def _stage(self, stage: str) -> dict[str, Any]:
-        for found in self.record["stages"]:
-            if found["stage"] == stage:
-                return dict(found)
-        names = [found["stage"] for found in self.record["stages"]]
+        for candidate in self.record["stages"]:
+            if candidate["stage"] == stage:
+                return dict(candidate)
+        names = [candidate["stage"] for candidate in self.record["stages"]]
         raise CdmlLabError(
             f"sweep {self.name} has no stage {stage!r}{did_you_mean(stage, names)}; it has {names}"
         )
@@ -156,17 +158,17 @@ def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, F
     The runs are those of sweeps and of `cdmllab reproduce --record`. A sweep that changes a
     preset's settings does not count as that preset.
     """
-    wanted = record.plain_config(presets.load(preset).flat())
+    current = record.plain_config(presets.load(preset).flat())
     values: dict[str, list[float]] = {}
     for path in sorted(((folder or results.folder()) / "sweeps").glob("*.json")):
         for stage in results.load(f"sweeps/{path.stem}", folder)["stages"]:
             for group in stage["groups"]:
-                if record.comparable(group["config"], wanted) == wanted:
+                if record.comparable(group["config"], current) == current:
                     for run in group["runs"]:
                         _collect(run["measures"], values)
     for path in sorted(((folder or results.folder()) / "reproductions").glob("*.json")):
         reproduction = results.load(f"reproductions/{path.stem}", folder)
-        if record.comparable(reproduction["config"], wanted) == wanted:
+        if record.comparable(reproduction["config"], current) == current:
             _collect(reproduction["measures"], values)
     return {key: np.array(of_runs) for key, of_runs in values.items()}
 
@@ -179,13 +181,16 @@ def _collect(measures: Mapping[str, Mapping[str, float]], values: dict[str, list
 
 def faults(name: str, folder: Path | None = None) -> list[str]:
     """The faults of a sweep's record, a sentence each: a run missing, dirty, or misconfigured."""
-    where = folder or results.folder()
-    path = where / f"sweeps/{name}.json"
-    recorded, wanted = results.load(f"sweeps/{name}", where), spec.load(path.with_suffix(".yaml"))
+    results_folder = folder or results.folder()
+    path = results_folder / f"sweeps/{name}.json"
+    recorded, current = (
+        results.load(f"sweeps/{name}", results_folder),
+        spec.load(path.with_suffix(".yaml")),
+    )
     faults: list[str] = []
     earlier: dict[str, list[Done]] = {}
     stages = {stage["stage"]: stage for stage in recorded["stages"]}
-    for stage in wanted.stages:
+    for stage in current.stages:
         if stage not in stages:
             return [*faults, f"{path.name}: stage {stage} of the spec is missing"]
         runs = {
@@ -194,7 +199,7 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
             for run in group["runs"]
         }
         earlier[stage] = []
-        for task in expand.tasks(wanted, stage, earlier):
+        for task in expand.tasks(current, stage, earlier):
             key = (task.arm, str(task.point), task.seed)
             if key not in runs:
                 faults.append(f"{path.name}: {task.name} is missing")
@@ -237,9 +242,9 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
         if protocol not in run["measures"]:
             faults.append(f"run {run['run']} was not evaluated on {protocol}")
     try:
-        wanted = record.plain_config(task.config)
-        config = record.comparable(group["config"], wanted)
-        same = config == wanted or Config.parse(config) == Config.parse(wanted)
+        current = record.plain_config(task.config)
+        config = record.comparable(group["config"], current)
+        same = config == current or Config.parse(config) == Config.parse(current)
     except ValueError as error:
         return [*faults, f"its config is no longer valid: {error}"]
     if not same:

@@ -135,11 +135,11 @@ def _arms(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> dict[str,
     own = {arm: [settings] for arm, settings in stage.arms.items()}
     if source is None:
         return own or {"": []}
-    there, points = spec.stages[source], best(spec.stages[source], earlier[source])
+    source_stage, points = spec.stages[source], best(spec.stages[source], earlier[source])
     if stage.winner_of is not None:
-        arm = winner(there, earlier[source])
+        arm = winner(source_stage, earlier[source])
         points = {arm: points[arm]}
-    tuned = {arm: [there.arms.get(arm, {}), one.point] for arm, one in points.items()}
+    tuned = {arm: [source_stage.arms.get(arm, {}), one.point] for arm, one in points.items()}
     return {arm: [*layers, *own.get(arm, [])] for arm, layers in tuned.items()} | {
         arm: layers for arm, layers in own.items() if arm not in tuned
     }
@@ -148,15 +148,15 @@ def _arms(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> dict[str,
 def _start(done: list[Done], arm: str, seed: int) -> str:
     """The run to start from: of the same arm, or of the only arm."""
     arms = {one.task.arm for one in done}
-    wanted = arm if arm in arms else next(iter(arms)) if len(arms) == 1 else None
+    start_arm = arm if arm in arms else next(iter(arms)) if len(arms) == 1 else None
     for one in done:
-        if one.task.arm == wanted and one.task.seed == seed:
+        if one.task.arm == start_arm and one.task.seed == seed:
             return one.run
     raise CdmlLabError(
         f"no run to start from for arm {arm!r}, seed {seed}: the arms are {', '.join(sorted(arms))}"
     )
 
 
-def shown(point: Settings) -> str:
+def point_label(point: Settings) -> str:
     """Abbreviate a point of the grid."""
     return ", ".join(f"{key.rsplit('.', 1)[-1]} {value}" for key, value in point.items())

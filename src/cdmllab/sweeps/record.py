@@ -31,7 +31,7 @@ _PROVENANCE = (
 )
 
 
-def of(spec: Spec, finished: Mapping[str, list[Done]]) -> dict[str, Any]:
+def build(spec: Spec, finished: Mapping[str, list[Done]]) -> dict[str, Any]:
     """The record of a sweep: per stage the chosen points, and per arm and point the runs."""
     stages = []
     for name, done in finished.items():
@@ -78,12 +78,12 @@ def plain_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "data": data, "seed": 0, "start_from": None}
 
 
-def comparable(recorded: Mapping[str, Any], wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A recorded config, in precision ``"auto"`` if `wanted` is.
+def comparable(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A recorded config, in precision ``"auto"`` if `current` is.
 
     Earlier presets named the precision that ``"auto"`` selects now.
     """
-    if wanted["speed"]["precision"] != "auto":
+    if current["speed"]["precision"] != "auto":
         return recorded
     return {**recorded, "speed": {**recorded.get("speed", {}), "precision": "auto"}}
 

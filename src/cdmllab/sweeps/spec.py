@@ -177,21 +177,21 @@ class Spec(SpecSection):
         earlier: dict[str, Stage] = {}
         for name, stage in self.stages.items():
             for key in ("tuned_by", "winner_of", "start_from"):
-                wanted = getattr(stage, key)
-                if wanted is not None and wanted not in earlier:
+                source = getattr(stage, key)
+                if source is not None and source not in earlier:
                     raise ValueError(
-                        f"stages.{name}.{key}: {wanted!r} is not an earlier "
-                        f"stage{did_you_mean(wanted, earlier)}"
+                        f"stages.{name}.{key}: {source!r} is not an earlier "
+                        f"stage{did_you_mean(source, earlier)}"
                     )
-                if wanted is not None and len(earlier[wanted].presets) > 1:
+                if source is not None and len(earlier[source].presets) > 1:
                     raise ValueError(
-                        f"stages.{name}.{key}: {wanted!r} has several presets, but results are "
+                        f"stages.{name}.{key}: {source!r} has several presets, but results are "
                         f"kept by arm: make it one stage per preset"
                     )
-            for wanted in (stage.tuned_by, stage.winner_of):
-                if wanted is not None and not earlier[wanted].protocols:
+            for source in (stage.tuned_by, stage.winner_of):
+                if source is not None and not earlier[source].protocols:
                     raise ValueError(
-                        f"stages.{name}: stage {wanted!r} has no protocols to choose by"
+                        f"stages.{name}: stage {source!r} has no protocols to choose by"
                     )
             if stage.start_from is not None and not set(stage.seeds) <= set(
                 earlier[stage.start_from].seeds

@@ -2,7 +2,7 @@
 
 from statistics import mean, stdev
 
-from cdmllab.sweeps.expand import Done, chosen, shown
+from cdmllab.sweeps.expand import Done, chosen, point_label
 from cdmllab.sweeps.spec import Spec
 
 
@@ -11,9 +11,11 @@ def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
     stage = spec.stages[name]
     groups: dict[tuple[str, str], list[Done]] = {}
     for one in done:
-        groups.setdefault((one.task.arm or spec.preset, shown(one.task.point)), []).append(one)
+        groups.setdefault((one.task.arm or spec.preset, point_label(one.task.point)), []).append(
+            one
+        )
     lines = [f"{name}: {stage.choose_by} in %, mean and spread over {len(stage.seeds)} seeds"]
-    best = {(arm or spec.preset, shown(at.point)) for arm, at in chosen(stage, done).items()}
+    best = {(arm or spec.preset, point_label(at.point)) for arm, at in chosen(stage, done).items()}
     for key, runs in groups.items():
         cells = []
         for protocol, measured in runs[0].measures.items():

@@ -61,14 +61,14 @@ class Sweep:
         self.spec, self.within = spec, within
         self.folder = (within or root()) / "sweeps" / spec.name
         self._rows = self._read()
-        self._today: dict[str, dict[str, Any]] = {}  # fingerprints of data, computed once
+        self._fingerprints: dict[str, dict[str, Any]] = {}  # fingerprints of data, computed once
 
     def rows(self) -> list[TaskState]:
         """The tasks in order, except those of stages that have not started yet."""
         return list(self._rows.values())
 
     def run(
-        self, engine: Engine, tell: Callable[[str], None] = lambda _: None
+        self, engine: Engine, report: Callable[[str], None] = lambda _: None
     ) -> dict[str, list[Done]]:
         """Run all unfinished tasks; return the finished ones by stage.
 
@@ -85,14 +85,14 @@ class Sweep:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.folder / ".lock").acquire(timeout=0):
-                return self._stages(engine, tell)
+                return self._stages(engine, report)
         except Timeout:
             raise CdmlLabError(
                 f"another process runs this sweep in {self.folder}: wait for it to end"
             ) from None
 
-    def _stages(self, engine: Engine, tell: Callable[[str], None]) -> dict[str, list[Done]]:
-        self._today.clear()
+    def _stages(self, engine: Engine, report: Callable[[str], None]) -> dict[str, list[Done]]:
+        self._fingerprints.clear()
         # With the lock held nothing can be running, so these tasks were running when the sweep was
         # killed.
         for row in self._read().values():
@@ -105,9 +105,9 @@ class Sweep:
             left = [task for task in tasks if not self._is_done(task)]
             for task in left:
                 self._rows[task.name] = TaskState(task.name, "waiting")
-            tell(f"stage {name}: {len(tasks)} trainings, {len(tasks) - len(left)} of them done")
-            self._prepare(left, tell)
-            self._work(left, engine, tell)
+            report(f"stage {name}: {len(tasks)} trainings, {len(tasks) - len(left)} of them done")
+            self._prepare(left, report)
+            self._work(left, engine, report)
             failed = [task for task in left if self._rows[task.name].state == "failed"]
             if failed:
                 raise CdmlLabError(
@@ -119,20 +119,20 @@ class Sweep:
             done[name] = [self._done(task) for task in tasks]
         return done
 
-    def _prepare(self, tasks: list[Task], tell: Callable[[str], None]) -> None:
+    def _prepare(self, tasks: list[Task], report: Callable[[str], None]) -> None:
         """Check for missing data before any work, and render worlds once for all tasks."""
-        wanted: list[tuple[str, dict[str, Any]]] = []
+        data_sets: list[tuple[str, dict[str, Any]]] = []
         for task in tasks:
             data = DataConfig.model_validate(task.config["data"])
-            if (data.name, data.options) not in wanted:
-                wanted.append((data.name, data.options))
-        for name, options in wanted:
+            if (data.name, data.options) not in data_sets:
+                data_sets.append((data.name, data.options))
+        for name, options in data_sets:
             if missing := datasets.missing(name, options):
                 raise CdmlLabError(missing)
-        for name, options in wanted:
-            tell(f"data: {datasets.load(name, options)!r}")
+        for name, options in data_sets:
+            report(f"data: {datasets.load(name, options)!r}")
 
-    def _work(self, left: list[Task], engine: Engine, tell: Callable[[str], None]) -> None:
+    def _work(self, left: list[Task], engine: Engine, report: Callable[[str], None]) -> None:
         queue, total = list(reversed(left)), len(left)
         running: dict[Future[Outcome], tuple[Task, float]] = {}
         while queue or running:
@@ -148,7 +148,7 @@ class Sweep:
                 if row.state == "waiting":
                     queue.append(task)
                 ended = sum(self._rows[task.name].state in ("finished", "failed") for task in left)
-                tell(f"[{ended}/{total}] {line(row)}")
+                report(f"[{ended}/{total}] {line(row)}")
 
     def _ended(self, task: Task, future: "Future[Outcome]", seconds: float) -> TaskState:
         attempts = self._rows[task.name].attempts
@@ -199,12 +199,12 @@ class Sweep:
     def _is_stale(self, run: Run, task: Task) -> bool:
         """Whether the data of a finished run has changed; False if it cannot be compared."""
         key = json.dumps([task.config["data"], task.config["start_from"]])
-        if key not in self._today:
+        if key not in self._fingerprints:
             try:
-                self._today[key] = earlier.today(Config.parse(task.config))
+                self._fingerprints[key] = earlier.current_fingerprint(Config.parse(task.config))
             except (DataError, OSError):
-                self._today[key] = {}
-        return bool(inputs.difference(run.record.get("data", {}), self._today[key]))
+                self._fingerprints[key] = {}
+        return bool(inputs.difference(run.record.get("data", {}), self._fingerprints[key]))
 
     def _done(self, task: Task) -> Done:
         row = self._rows[task.name]

@@ -45,7 +45,7 @@ class Outcome(NamedTuple):
 
 
 def carry_out(
-    task: Task, within: Path | None = None, tell: Callable[[str], None] | None = None
+    task: Task, within: Path | None = None, report: Callable[[str], None] | None = None
 ) -> Outcome:
     """Train, evaluate and export; finished steps are skipped and an interrupted run continues.
 
@@ -55,20 +55,20 @@ def carry_out(
     interrupted = _unfinished(config, within)
     try:
         trained = (
-            training.resume(interrupted.folder, tell)
+            training.resume(interrupted.folder, report)
             if interrupted
-            else training.train(config, within=within, tell=tell)
+            else training.train(config, within=within, report=report)
         )
     except OtherDataError as error:
-        if tell is not None:
-            tell(f"{error}. Starting a new run")
-        trained = training.train(config, within=within, tell=tell)
+        if report is not None:
+            report(f"{error}. Starting a new run")
+        trained = training.train(config, within=within, report=report)
     folder = trained.run.folder
     # No bootstrap, since sweeps compare arms by the spread over seeds.
     settings = cached.Settings(flip=task.flip, replicates=0, world=task.world)
     evaluations, backbone = {}, trained.backbone.to(config.device)
     for name in task.protocols:
-        done, _, _ = cached.judge(
+        done, _, _ = cached.evaluate(
             backbone,
             name,
             folder / "eval",
@@ -77,17 +77,17 @@ def carry_out(
         )
         evaluations[name] = str(folder / "eval" / f"{done.name}.json")
     return Outcome(
-        str(folder), evaluations, {kind: str(_export(folder, kind, tell)) for kind in task.export}
+        str(folder), evaluations, {kind: str(_export(folder, kind, report)) for kind in task.export}
     )
 
 
 def _unfinished(config: Config, within: Path | None) -> Run | None:
     """The newest unfinished run of this config that nobody works in, unless one is finished."""
-    wanted = config.flat()
-    if next(Run.finished(wanted, within=within, tell=_quietly), None) is not None:
+    flat = config.flat()
+    if next(Run.finished(flat, within=within, report=_quietly), None) is not None:
         return None
     for run in reversed(list(Run.list(within, _quietly))):
-        if run.config == wanted and _free(run):
+        if run.config == flat and _free(run):
             return run
     return None
 
@@ -105,12 +105,12 @@ def _free(run: Run) -> bool:
         return False
 
 
-def _export(folder: Path, kind: ExportKind, tell: Callable[[str], None] | None) -> Path:
+def _export(folder: Path, kind: ExportKind, report: Callable[[str], None] | None) -> Path:
     from cdmllab.export import convert
 
     to: convert.Kind = "openvino" if kind == "openvino" else "onnx"
     int8 = kind == "onnx-int8"
     target = convert.destination(folder, to, int8=int8)
     if not target.is_file():
-        convert.export(folder, to, int8=int8, tell=tell or (lambda _: None))
+        convert.export(folder, to, int8=int8, report=report or (lambda _: None))
     return target

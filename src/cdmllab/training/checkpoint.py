@@ -99,10 +99,10 @@ def read(folder: Path, state: State) -> None:
         shards.read(folder, state)
 
 
-def load(run: Path, state: State, tell: Callable[[str], None]) -> int | None:
+def load(run: Path, state: State, report: Callable[[str], None]) -> int | None:
     """Fill `state` in place from the newest intact checkpoint; return its step, or None.
 
-    A damaged checkpoint is skipped, and `tell` is called with its name and the damage. Every rank
+    A damaged checkpoint is skipped, and `report` is called with its name and the damage. Every rank
     calls it.
 
     Raises
@@ -113,7 +113,7 @@ def load(run: Path, state: State, tell: Callable[[str], None]) -> int | None:
     chosen: list[str | None] = [None]
     with _together():
         if _first():
-            chosen = [_newest(run, shards.nbytes(state), tell)]
+            chosen = [_newest(run, shards.nbytes(state), report)]
     if dist.is_initialized():
         dist.broadcast_object_list(chosen, src=0)
     if chosen[0] is None:
@@ -145,25 +145,25 @@ def damage(folder: Path, expected: int | None = None) -> str:
         return OLD
     try:
         sums = shards.parsed(folder / CHECKSUMS, Sums).files
-        there = {path.name for path in folder.iterdir() if shards.NAMES.fullmatch(path.name)}
+        existing = {path.name for path in folder.iterdir() if shards.NAMES.fullmatch(path.name)}
     except (OSError, DataError):
         return f"{CHECKSUMS} is missing or unreadable"
     for name in sums:
         if not shards.NAMES.fullmatch(name):
             return f"{CHECKSUMS} names {plain(name, 60)}, which is not a file of a checkpoint"
-    if unlisted := sorted(there - sums.keys()):
+    if unlisted := sorted(existing - sums.keys()):
         return f"{CHECKSUMS} does not name {unlisted[0]}"
     if shards.INDEX not in sums:
         return f"{shards.INDEX} is missing"
     if expected is not None and sum(one.bytes for one in sums.values()) > 2 * expected + _SPARE:
         return "its files are far larger than expected"
     return next(
-        (problem for name, wanted in sums.items() if (problem := _changed(folder / name, wanted))),
+        (problem for name, entry in sums.items() if (problem := _changed(folder / name, entry))),
         "",
     )
 
 
-def _newest(run: Path, expected: int, tell: Callable[[str], None]) -> str | None:
+def _newest(run: Path, expected: int, report: Callable[[str], None]) -> str | None:
     """The name of the newest intact checkpoint."""
     checkpoints, problems = steps(run), set()
     for folder in reversed(checkpoints):
@@ -171,7 +171,7 @@ def _newest(run: Path, expected: int, tell: Callable[[str], None]) -> str | None
         if not problem:
             return folder.name
         problems.add(problem)
-        tell(
+        report(
             f"{folder} is {'not read' if problem == OLD else 'damaged'} ({problem}): falling back "
             f"to the one before it"
         )
@@ -182,15 +182,15 @@ def _newest(run: Path, expected: int, tell: Callable[[str], None]) -> str | None
     return None
 
 
-def _changed(path: Path, wanted: Sum) -> str:
+def _changed(path: Path, expected: Sum) -> str:
     """How a file differs from what is expected, in a few words; empty if it does not."""
     try:
-        actual = _sum(path, wanted.bytes)
+        actual = _sum(path, expected.bytes)
     except DataError:
-        return f"{path.name} is not a regular file of {wanted.bytes:,} bytes"
+        return f"{path.name} is not a regular file of {expected.bytes:,} bytes"
     except OSError:
         return f"{path.name} is missing"
-    return "" if actual == wanted else f"{path.name} has changed"
+    return "" if actual == expected else f"{path.name} has changed"
 
 
 def _sum(path: Path, at_most: int = 1 << 62) -> Sum:

@@ -232,7 +232,11 @@ class WatchConfig(ConfigSection):
 
     def missing(self) -> dict[str, str]:
         """By protocol, how to get missing data."""
-        return {name: how for name in self.protocols if (how := all_protocols.missing(name))}
+        return {
+            name: instructions
+            for name in self.protocols
+            if (instructions := all_protocols.missing(name))
+        }
 
 
 class Config(ConfigSection):

@@ -124,10 +124,10 @@ def _missing(folder: str, **_: Any) -> str:
     if Path(folder).expanduser().is_absolute():
         return f"{folder} does not exist"
     maker = registry.load().maker(folder)
-    how = "" if maker is None else f": `{maker.command}` makes it"
+    hint = "" if maker is None else f": `{maker.command}` makes it"
     if maker is not None and maker.pack:
-        how += f", or put InsightFace's pack {maker.pack} there"
-    return f"{folder} is neither in a data folder ({paths.searched()}) nor in the current one{how}"
+        hint += f", or put InsightFace's pack {maker.pack} there"
+    return f"{folder} is neither in a data folder ({paths.searched()}) nor in the current one{hint}"
 
 
 def _there(**_: Any) -> str:

@@ -91,11 +91,11 @@ def place(device: str) -> Iterator[Place]:
     own = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
     if own.type == "cuda":
         torch.cuda.set_device(own)
-    begun_here = not dist.is_initialized()
-    if begun_here:
+    initialised_here = not dist.is_initialized()
+    if initialised_here:
         dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
     try:
         yield Place(own, dist.get_rank(), world_size)
     finally:
-        if begun_here:
+        if initialised_here:
             dist.destroy_process_group()

@@ -19,7 +19,7 @@ class DivergenceError(CdmlLabError, FloatingPointError):
 
 def stop(
     run: Path,
-    what: str,
+    problem: str,
     *,
     step: int,
     epoch: int,
@@ -35,7 +35,7 @@ def stop(
     broken = [name for name, p in parameters.items() if not torch.isfinite(p).all()]
     bad = (~torch.isfinite(embeddings.detach())).any(dim=1)
     facts: dict[str, Any] = {
-        "what": what,
+        "what": problem,
         "step": step,
         "epoch": epoch,
         "lr": lr,
@@ -52,7 +52,7 @@ def stop(
     facts["likely_cause"] = _cause(facts)
     write_text(run / FILE, json.dumps(facts, indent=1) + "\n")
     return DivergenceError(
-        f"{what} at step {step} (epoch {epoch}), in a batch of {len(rows)} images from row "
+        f"{problem} at step {step} (epoch {epoch}), in a batch of {len(rows)} images from row "
         f"{int(rows[0])}; "
         f"likely cause: {facts['likely_cause']}; see {run / FILE}"
     )

@@ -13,7 +13,7 @@ from cdmllab.training import datasets, inputs, presets, yaml_header
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 BACKBONE = "backbone.safetensors"
 # Settings that may be edited before a run is resumed: where it runs and what it records, but not
@@ -40,45 +40,47 @@ def config(run: Run) -> Config:
             raise DataError(f"{path}: {yaml_header.complaint(error, 'config')}") from None
 
 
-def fingerprint(wanted: Config, source: TrainingSet) -> dict[str, Any]:
+def fingerprint(requested: Config, source: TrainingSet) -> dict[str, Any]:
     """The fingerprint of everything a training reads, see `cdmllab.training.inputs`."""
-    start = None if wanted.start_from is None else Path(wanted.start_from)
+    start = None if requested.start_from is None else Path(requested.start_from)
     if start is not None and start.is_dir():
         start = start / BACKBONE
     return inputs.fingerprint(source, start)
 
 
-def today(wanted: Config) -> dict[str, Any]:
+def current_fingerprint(requested: Config) -> dict[str, Any]:
     """The fingerprint of what a training would read now, without rendering a world.
 
     Raises
     ------
     DataError, OSError : the data is missing or damaged
     """
-    return fingerprint(wanted, datasets.look(wanted.data.name, wanted.data.options))
+    return fingerprint(requested, datasets.look(requested.data.name, requested.data.options))
 
 
-def finished(wanted: Config, within: Path | None, tell: Tell) -> Run | None:
+def finished(requested: Config, within: Path | None, report: Report) -> Run | None:
     """The newest finished run of a config on the current data, or None.
 
     A run whose data has changed does not count. A run whose data cannot be compared does: its data
-    is gone, or an earlier version recorded no fingerprint. `tell` is called with a sentence about
+    is gone, or an earlier version recorded no fingerprint. `report` is called with a sentence about
     each.
     """
     now: dict[str, Any] | None = None
-    for run in Run.finished(wanted.flat(), within=within, tell=tell):
-        about = f"{run.folder} has this config and is finished"
+    for run in Run.finished(requested.flat(), within=within, report=report):
+        message = f"{run.folder} has this config and is finished"
         try:
-            now = now or today(wanted)
+            now = now or current_fingerprint(requested)
         except (DataError, OSError) as error:
-            tell(f"{about}; its data cannot be compared: {error}")
+            report(f"{message}; its data cannot be compared: {error}")
             return run
         changed = inputs.difference(run.record.get("data", {}), now)
         if changed:
-            tell(f"{about}, but its data has changed since ({changed}): starting a new run")
+            report(f"{message}, but its data has changed since ({changed}): starting a new run")
             continue
-        tell(
-            about if changed == "" else f"{about}; it is unknown whether its data has changed since"
+        report(
+            message
+            if changed == ""
+            else f"{message}; it is unknown whether its data has changed since"
         )
         return run
     return None
@@ -106,7 +108,7 @@ def refuse_edits(run: Run, edited: Config) -> None:
             )
 
 
-def refuse_other_data(run: Run, now: dict[str, Any], place: Place, tell: Tell) -> None:
+def refuse_other_data(run: Run, now: dict[str, Any], place: Place, report: Report) -> None:
     """Raise if a run's data has changed since it was started.
 
     Raises
@@ -120,4 +122,4 @@ def refuse_other_data(run: Run, now: dict[str, Any], place: Place, tell: Tell) -
             f"Restore it to continue, or start a new run: `cdmllab train {run.folder / CONFIG}`"
         )
     if changed is None:
-        tell(f"{run.folder} has no fingerprint of its data: it is unknown whether it has changed")
+        report(f"{run.folder} has no fingerprint of its data: it is unknown whether it has changed")

@@ -23,7 +23,7 @@ from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
 from cdmllab.training.earlier import BACKBONE
 from cdmllab.training.loop import AtEpoch, Trainer
-from cdmllab.training.recorder import Progress, Recorder, Tell
+from cdmllab.training.recorder import Progress, Recorder, Report
 
 HEAD = "head"
 
@@ -46,7 +46,7 @@ def train(
     within: Path | None = None,
     redo: bool = False,
     resume: Run | None = None,
-    tell: Tell | None = None,
+    report: Report | None = None,
     progress: Progress | None = None,
     at_epoch: AtEpoch | None = None,
 ) -> Trained:
@@ -58,7 +58,7 @@ def train(
     within : the folder of runs; default `cdmllab.runs.root()`
     redo : train again even if a finished run of this config exists
     resume : an unfinished run of `config`, continued from its newest checkpoint
-    tell : called with lines of log
+    report : called with lines of log
     progress : called with the steps done, the number of all steps, and a line; None logs the line
     at_epoch : called before the first epoch and after each, with the number of epochs done, the
         network and the head in evaluation mode, see `cdmllab.training.Snapshots`; not called if
@@ -92,11 +92,11 @@ def train(
     >>> trained.run.status, trained.head.centres.shape
     ('finished', torch.Size([6, 8]))
     """
-    say = tell or _silent
+    report = report or _silent
     refuse_while_imported("training.train")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise NoDeviceError("the config has device 'cuda', but this machine has no CUDA device")
-    done = None if redo or resume else earlier.finished(config, within, say)
+    done = None if redo or resume else earlier.finished(config, within, report)
     if done is not None:
         return load(done)
     threads = torch.get_num_threads()
@@ -106,16 +106,16 @@ def train(
             if at_epoch is not None and here.world_size > 1:
                 raise ValueError("at_epoch needs all class centres: train in one process")
             if not here.first:
-                say, progress = _silent, None
+                report, progress = _silent, None
             _check(config, here)
-            source = _source(config, say)
+            source = _source(config, report)
             data = earlier.fingerprint(config, source)
             if resume is not None:
-                earlier.refuse_other_data(resume, data, here, say)
+                earlier.refuse_other_data(resume, data, here, report)
             folder = within if resume is None else resume.folder.parent
-            alone = holding.claimed(config, folder, here, say, wait=resume is None)
+            alone = holding.claimed(config, folder, here, report, wait=resume is None)
             with nullcontext(False) if redo else alone as waited:
-                done = earlier.finished(config, within, say) if waited else None
+                done = earlier.finished(config, within, report) if waited else None
                 if done is not None:
                     return load(done)
                 run = resume or _begin(config, within, here)
@@ -126,14 +126,22 @@ def train(
                     )
                     if here.first:
                         run.note(data=data, precision=precision)
-                    _fit(run, config.in_precision(precision), source, here, say, progress, at_epoch)
+                    _fit(
+                        run,
+                        config.in_precision(precision),
+                        source,
+                        here,
+                        report,
+                        progress,
+                        at_epoch,
+                    )
     finally:
         torch.set_num_threads(threads)
     return load(run)
 
 
 def resume(
-    folder: Path | str, tell: Tell | None = None, progress: Progress | None = None
+    folder: Path | str, report: Report | None = None, progress: Progress | None = None
 ) -> Trained:
     """Continue an interrupted run; a finished one is only loaded.
 
@@ -147,7 +155,7 @@ def resume(
         return load(run)
     config = earlier.config(run)
     earlier.refuse_edits(run, config)
-    return train(config, resume=run, tell=tell, progress=progress)
+    return train(config, resume=run, report=report, progress=progress)
 
 
 def load(run: Run) -> Trained:
@@ -192,7 +200,7 @@ def prepare(backbone: Backbone) -> Callable[[Tensor], Tensor]:
 
 
 def build_head(config: Config, source: TrainingSet) -> Head:
-    """A new head for a training set, which tells the loss how large its classes are."""
+    """Create a head for a training set; the loss gets the sizes of its classes."""
     return config.loss.build(
         embedding_dim=config.backbone.embedding_dim,
         num_identities=source.num_identities,
@@ -209,7 +217,7 @@ def _silent(line: str) -> None:
     """Discard a line of log."""
 
 
-def _source(config: Config, say: Tell) -> TrainingSet:
+def _source(config: Config, report: Report) -> TrainingSet:
     """Load the data and check that the loss can learn from it."""
     source = datasets.load(config.data.name, config.data.options)
     warning = learnable.check(
@@ -219,7 +227,7 @@ def _source(config: Config, say: Tell) -> TrainingSet:
         pair_loss=None if config.loss.name in margins.names() else config.loss.name,
     )
     if warning:
-        say(warning)
+        report(warning)
     return source
 
 
@@ -237,7 +245,7 @@ def _fit(
     config: Config,
     source: TrainingSet,
     here: Place,
-    say: Tell,
+    report: Report,
     progress: Progress | None,
     at_epoch: AtEpoch | None,
 ) -> None:
@@ -249,18 +257,18 @@ def _fit(
     backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())
     trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
     state = trainer.state()
-    resumed_at = checkpoint.load(run.folder, state, say)
+    resumed_at = checkpoint.load(run.folder, state, report)
     if resumed_at is not None:
         trainer.restore(state, resumed_at)
-        say(f"{run.folder.name}: continuing from step {resumed_at:,}")
+        report(f"{run.folder.name}: continuing from step {resumed_at:,}")
     if here.first:
         run.drop_metrics_after(trainer.taken)
-    say(
+    report(
         f"{run.folder.name}: {len(source):,} images of {source.num_identities:,} identities; "
         f"{trainer.steps:,} steps of {trainer.effective_batch:,} images, learning rate "
         f"{trainer.lr():g}"
     )
-    recorder = Recorder(run, trainer, say, progress)
+    recorder = Recorder(run, trainer, report, progress)
     backbone.train()
     head.train()
     if at_epoch is not None and trainer.step == 0:
@@ -293,8 +301,8 @@ def _check(config: Config, here: Place) -> None:
     missing = datasets.missing(config.data.name, config.data.options)
     if missing:
         raise CdmlLabError(missing)
-    for name, how in config.watch.missing().items():
-        raise CdmlLabError(f"watch.protocols needs {name}: {how}")
+    for name, instructions in config.watch.missing().items():
+        raise CdmlLabError(f"watch.protocols needs {name}: {instructions}")
     no_pairs = (*margins.names(), *margins.recipes())
     if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
         raise CdmlLabError(

@@ -22,7 +22,7 @@ _LOCKS = ".locks"  # in the folder of runs, with a file per config
 
 @contextmanager
 def claimed(
-    config: Config, within: Path | None, here: Place, tell: Callable[[str], None], *, wait: bool
+    config: Config, within: Path | None, here: Place, report: Callable[[str], None], *, wait: bool
 ) -> Iterator[bool]:
     """Lock a config in a folder of runs; yields whether this had to wait for another process.
 
@@ -31,7 +31,7 @@ def claimed(
     config, within : the config, and the folder; default `cdmllab.runs.root()`
     here : the place of this process. Several that train together never wait, because only the
         first one could say why nothing happens
-    tell : called with a line before a wait
+    report : called with a line before a wait
     wait : for another process; otherwise raise
 
     Raises
@@ -49,10 +49,10 @@ def claimed(
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        about = f"another process is training this config{_where(config, within)}"
+        message = f"another process is training this config{_where(config, within)}"
         if not wait or here.world_size > 1:
-            raise CdmlLabError(f"{about}: wait for it to end") from None
-        tell(f"{about}; waiting for it to end (--redo trains a second time instead)")
+            raise CdmlLabError(f"{message}: wait for it to end") from None
+        report(f"{message}; waiting for it to end (--redo trains a second time instead)")
         lock.acquire(poll_interval=0.5)
         waited = True
     try:
@@ -101,9 +101,9 @@ def held(run: Run, here: Place, *, again: bool) -> Iterator[None]:
 
 def _where(config: Config, within: Path | None) -> str:
     """Where a config is being trained, if its run exists yet."""
-    wanted = config.flat()
+    flat = config.flat()
     for run in reversed(list(Run.list(within))):
-        if run.status == "running" and run.config == wanted:
+        if run.status == "running" and run.config == flat:
             return f" in {run.folder}"
     return ""
 

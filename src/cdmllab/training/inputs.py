@@ -72,15 +72,15 @@ def difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     """
     both = [key for key in kept if key in now]
     counts = [
-        f"{now[key]:,} {what} instead of {kept[key]:,}"
-        for key, what in (("images", "images"), ("identities", "identities"))
+        f"{now[key]:,} {noun} instead of {kept[key]:,}"
+        for key, noun in (("images", "images"), ("identities", "identities"))
         if key in both and kept[key] != now[key]
     ]
     if counts:
         return ", ".join(counts)
     changed = [
-        what
-        for key, what in (
+        noun
+        for key, noun in (
             (_LABELS, "labels"),
             (_IMAGES, "images"),
             (_START, "the weights in start_from"),

@@ -182,16 +182,16 @@ class Trainer:
         ]
         total = nn.utils.get_total_norm(replicated)
         if shards:
-            gradients = [self.head.whole(p.grad) for p in shards if p.grad is not None]
+            gradients = [self.head.global_view(p.grad) for p in shards if p.grad is not None]
             parts: Any = nn.utils.get_total_norm(gradients)
             total = torch.hypot(total, parts.full_tensor() if self.place.world_size > 1 else parts)
         nn.utils.clip_grads_with_norm_(parameters, limit, total)
         return float(total)
 
-    def _diverged(self, what: str, batch: ImageBatch, embeddings: Tensor) -> Exception:
+    def _diverged(self, problem: str, batch: ImageBatch, embeddings: Tensor) -> Exception:
         return divergence.stop(
             self.run.folder,
-            what,
+            problem,
             step=self.taken,
             epoch=self.epoch,
             lr=self.lr(),

@@ -16,7 +16,7 @@ from cdmllab.training import checkpoint, step_metrics
 from cdmllab.training.difficulty_probe import Truth
 from cdmllab.training.loop import Trainer
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 Progress = Callable[[int, int, str], None]
 """Called with the steps done, the number of all steps, and a line of log."""
 
@@ -27,15 +27,15 @@ class Recorder:
     Parameters
     ----------
     run, trainer : the run's folder and the training
-    say : called with lines of log
+    report : called with lines of log
     progress : called whenever metrics are written; None logs a line instead
     """
 
     def __init__(
-        self, run: Run, trainer: Trainer, say: Tell, progress: Progress | None = None
+        self, run: Run, trainer: Trainer, report: Report, progress: Progress | None = None
     ) -> None:
-        self.run, self.trainer, self.say = run, trainer, say
-        self.progress = progress or (lambda _, __, line: say(line))
+        self.run, self.trainer, self.report = run, trainer, report
+        self.progress = progress or (lambda _, __, line: report(line))
         self.watch, self.first = trainer.config.watch, trainer.place.first
         self._board = _board(run) if self.watch.tensorboard and self.first else None
         self._truth = (
@@ -102,7 +102,7 @@ class Recorder:
                 accuracy = ""
                 if "accuracy" in of_protocol:
                     accuracy = f"accuracy {100 * of_protocol['accuracy']:.2f} %, "
-                self.say(f"step {t.taken:,}  {name}: {accuracy}AUC {of_protocol['auc']:.4f}")
+                self.report(f"step {t.taken:,}  {name}: {accuracy}AUC {of_protocol['auc']:.4f}")
         self.run.log(**values)
 
     def _look(self, truth: Truth) -> None:

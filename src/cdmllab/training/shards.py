@@ -100,7 +100,7 @@ def write(folder: Path, state: State) -> None:
     CdmlLabError : the disk is full, or writing fails for another reason
     """
     ranks = Ranks.current()
-    mine: dict[str, Tensor] = {}
+    own_tensors: dict[str, Tensor] = {}
     values, entries = {}, {}
     for _, _, name, value in _leaves(state):
         if not isinstance(value, Tensor):
@@ -114,11 +114,11 @@ def write(folder: Path, state: State) -> None:
             )
         entries[name] = TensorEntry(dtype=_dtype(value), shape=list(value.shape), rows=rows)
         if here:
-            mine[name] = _local(value).contiguous()
-    if mine:
+            own_tensors[name] = _local(value).contiguous()
+    if own_tensors:
         path = folder / _file(ranks.rank)
         try:
-            save_file(mine, path)
+            save_file(own_tensors, path)
         except SafetensorError as error:
             raise CdmlLabError(f"{path} could not be written: {cause(error)}") from error
         sync(path)
@@ -165,9 +165,9 @@ def _fill(
     if entry is None:
         raise DataError(f"{folder} does not contain {name}")
     if (entry.dtype, entry.shape) != (_dtype(tensor), list(tensor.shape)):
-        there = f"{plain(entry.dtype, 20)} {plain(entry.shape, 60)}"
+        stored_form = f"{plain(entry.dtype, 20)} {plain(entry.shape, 60)}"
         raise DataError(
-            f"{folder}: {name} is {there}, expected {_dtype(tensor)} {list(tensor.shape)}"
+            f"{folder}: {name} is {stored_form}, expected {_dtype(tensor)} {list(tensor.shape)}"
         )
     target = _local(tensor)
     if not tensor.ndim:

@@ -26,7 +26,7 @@ class Snapshots:
     """
 
     def __init__(self, images: Tensor, labels: Tensor, epochs: Iterable[int]) -> None:
-        self.images, self.labels, self._wanted = images, labels, frozenset(epochs)
+        self.images, self.labels, self._recorded_epochs = images, labels, frozenset(epochs)
         self.epochs: list[int] = []
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -38,7 +38,7 @@ class Snapshots:
         ------
         ValueError : a pair loss, which has no class centres
         """
-        if epoch not in self._wanted:
+        if epoch not in self._recorded_epochs:
             return
         centres = head.directions()[:, 0].float()
         embeddings = embed(backbone, self.images)

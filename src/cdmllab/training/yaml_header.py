@@ -39,8 +39,8 @@ def header(path: Path) -> dict[str, str]:
     return entries
 
 
-def complaint(error: ValidationError, whole: str) -> str:
-    """The first error, with its key; `whole` is printed in place of an empty key."""
-    where, message = first_error(error)
+def complaint(error: ValidationError, root: str) -> str:
+    """The first error, with its key; `root` stands in for an empty key."""
+    key, message = first_error(error)
     more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""
-    return f"{where or whole}: {plain(message, 500)}{more}"
+    return f"{key or root}: {plain(message, 500)}{more}"

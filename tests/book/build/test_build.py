@@ -118,19 +118,19 @@ def test_chapters_run_at_the_same_time(book: Book, progress: Progress) -> None:
 def test_chapters_that_share_a_gpu_run_one_at_a_time(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    jobs = []
     monkeypatch.chdir(book.root)
-    monkeypatch.setattr(module, "build", lambda layout, **options: asked.append(options["jobs"]))
+    monkeypatch.setattr(module, "build", lambda layout, **options: jobs.append(options["jobs"]))
     for profile in (
         ["--profile", "gpu"],
         ["-p", "profile", "gpu"],
         ["-p", "profile", "gpu", "--jobs", "3"],
     ):
         assert CliRunner().invoke(app, ["book", "build", *profile]).exit_code == 0
-    assert asked == [1, 1, 3]
+    assert jobs == [1, 1, 3]
 
 
-def test_chapter_that_fails_lets_those_at_work_end(book: Book, progress: Progress) -> None:
+def test_failing_chapter_lets_running_ones_finish(book: Book, progress: Progress) -> None:
     book.edit("book/chapters/01_first.py", "VALUE + seed", "1 / 0")
     with pytest.raises(CdmlLabError, match=r"chapter 01_first, cell 4 of 4 .* ZeroDivisionError"):
         build(book, jobs=2, progress=progress)

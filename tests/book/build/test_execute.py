@@ -73,7 +73,7 @@ def test_execute_uses_this_interpreter_in_the_root_with_this_tree(book: Book, ru
     )
 
 
-def test_execute_injects_what_differs_from_the_defaults(book: Book, run) -> None:
+def test_execute_injects_parameters_that_differ_from_the_defaults(book: Book, run) -> None:
     run(seed=2, profile="cpu")
     notebook = read_notebook(book.output("01_first"))
     assert notebook.cells[2].id == "injected-parameters"

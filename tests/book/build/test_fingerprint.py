@@ -13,7 +13,7 @@ from cdmllab.book.build.notebooks import read_chapter
 from cdmllab.errors import CdmlLabError
 
 
-def of(book: Book, chapter: str, **parameters: object) -> Fingerprint:
+def fingerprint_of(book: Book, chapter: str, **parameters: object) -> Fingerprint:
     return fingerprint(book, chapter, read_chapter(book.source(chapter)), parameters)
 
 
@@ -85,7 +85,10 @@ def test_reach_does_not_go_through_the_root_or_the_machinery(tmp_path: Path) -> 
 
 
 def test_fingerprint_is_stable(book: Book) -> None:
-    assert changes(of(book, "01_first", seed=1), of(book, "01_first", seed=1)) == []
+    assert (
+        changes(fingerprint_of(book, "01_first", seed=1), fingerprint_of(book, "01_first", seed=1))
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,19 +105,19 @@ def test_fingerprint_is_stable(book: Book) -> None:
 def test_changes_are_named_only_for_the_chapters_that_reach_them(
     book: Book, path: str, old: str, new: str, first: list[str], second: list[str]
 ) -> None:
-    before = of(book, "01_first"), of(book, "02_second")
+    before = fingerprint_of(book, "01_first"), fingerprint_of(book, "02_second")
     book.edit(path, old, new)
-    assert changes(before[0], of(book, "01_first")) == first
-    assert changes(before[1], of(book, "02_second")) == second
+    assert changes(before[0], fingerprint_of(book, "01_first")) == first
+    assert changes(before[1], fingerprint_of(book, "02_second")) == second
 
 
-def test_changes_tell_of_parameters_versions_and_new_files(
+def test_changes_report_parameters_versions_and_new_files(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = of(book, "01_first", seed=1)
+    before = fingerprint_of(book, "01_first", seed=1)
     (book.root / "results/more.json").write_text("[]", encoding="utf-8")
     monkeypatch.setattr(module, "versions", lambda _: {"numpy": "9"})
-    assert changes(before, of(book, "01_first", seed=2)) == [
+    assert changes(before, fingerprint_of(book, "01_first", seed=2)) == [
         "parameter seed: 1 -> 2",
         "results/more.json is new",
         "numpy absent -> 9",
@@ -126,21 +129,21 @@ def test_fingerprint_of_a_large_file_is_its_size_and_time(
     book: Book, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "LARGE_BYTES", 2)
-    before = of(book, "01_first")
+    before = fingerprint_of(book, "01_first")
     os.utime(book.root / "results/numbers.json", ns=(1, 1))
-    assert changes(before, of(book, "01_first")) == ["results/numbers.json changed"]
+    assert changes(before, fingerprint_of(book, "01_first")) == ["results/numbers.json changed"]
 
 
-def test_fingerprint_passes_over_magics(book: Book) -> None:
+def test_fingerprint_ignores_magics(book: Book) -> None:
     book.edit(
         "book/chapters/01_first.py",
         "from pathlib import Path\n",
         "%matplotlib inline\nfrom pathlib import Path\n",
     )
-    assert "cdmllab.alpha" in of(book, "01_first")["code"]
+    assert "cdmllab.alpha" in fingerprint_of(book, "01_first")["code"]
 
 
 def test_fingerprint_rejects_an_invalid_header(book: Book) -> None:
     book.edit("book/chapters/01_first.py", 'data: ["results/*.json"]', "files: [x]")
     with pytest.raises(CdmlLabError, match="chapter 01_first: the header must have the form"):
-        of(book, "01_first")
+        fingerprint_of(book, "01_first")

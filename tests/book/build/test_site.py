@@ -39,7 +39,7 @@ def write(root: Path, files: dict[str, str]) -> None:
         (root / name).write_text(text, encoding="utf-8")
 
 
-def test_external_loads_leave_links_and_local_files_alone(tmp_path: Path) -> None:
+def test_external_loads_ignore_links_and_local_files(tmp_path: Path) -> None:
     write(tmp_path, PAGES)
     assert external_loads(tmp_path) == []
 
@@ -57,7 +57,7 @@ def test_external_loads_reads_style_sheets(tmp_path: Path) -> None:
     assert external_loads(tmp_path) == ["_static/y.css: //example.org/f.woff"]
 
 
-def test_complaints_tell_file_line_and_cell_once() -> None:
+def test_complaints_name_file_line_and_cell_once() -> None:
     log = plain(
         "reading...\x1b[2K\r\x1b[91m/tree/book/index.md:3: WARNING: no such thing "
         "[myst.xref]\x1b[39m\n"
@@ -162,7 +162,7 @@ def test_site_that_loads_over_the_network_is_rejected(book: Book, fake: dict[str
     assert not book.html.exists()
 
 
-def test_site_takes_the_place_of_the_old_one_whole(book: Book, fake: dict[str, str]) -> None:
+def test_site_replaces_the_old_one_completely(book: Book, fake: dict[str, str]) -> None:
     write(book.html, {"old.html": "", "a.html": "old"})
     assert site.build(book) == 2
     assert not (book.html / "old.html").exists()
@@ -171,7 +171,7 @@ def test_site_takes_the_place_of_the_old_one_whole(book: Book, fake: dict[str, s
     assert [path.name for path in book.build.iterdir()] == ["html"]
 
 
-def test_site_comes_back_after_a_build_killed_between_two_renames(
+def test_site_is_restored_after_a_build_killed_between_two_renames(
     book: Book, fake: dict[str, str]
 ) -> None:
     write(book.build / site.PREVIOUS, {"old.html": "old"})

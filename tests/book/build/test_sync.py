@@ -239,7 +239,7 @@ def test_after_a_sync_jupyterlab_opens_chapter_and_notebook(
     assert quirky.get(path)["type"] == "notebook"
 
 
-def test_sync_mends_a_notebook_that_is_in_step_and_newer(
+def test_sync_fixes_the_time_of_a_notebook_that_is_in_step_and_newer(
     book: Book, quirky: LargeFileManager
 ) -> None:
     """The state after git has checked out a newer notebook with the same contents."""

@@ -91,7 +91,7 @@ def test_explorer_gradient_at_the_centre_is_that_of_arcface():
     assert at_centre.pull_straight_through == pytest.approx([0.0, 0.0], abs=1e-6)
 
 
-def test_explorer_gradients_differ_as_the_literature_says():
+def test_explorer_gradients_differ_as_in_the_literature():
     ratio = np.divide(
         *TargetLogit(loss="arcface", s=1.0).curves(np.rad2deg(np.arccos([0.8, 0.5, 0.1, -0.5])))[3:]
     )

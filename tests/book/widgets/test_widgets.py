@@ -48,7 +48,7 @@ def test_widget_live_script_is_its_source(name):
 
 
 @pytest.mark.parametrize("name", widgets.names())
-def test_widget_says_itself_in_html(name):
+def test_widget_describes_itself_in_html(name):
     widget = example(name)
     data, _ = widget._repr_mimebundle_()
     (tag, attributes), *_ = Elements(data["text/html"]).found

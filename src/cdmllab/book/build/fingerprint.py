@@ -146,5 +146,5 @@ def _differences(old: Fingerprint, new: Fingerprint, part: str) -> Iterator[tupl
             yield key, was.get(key), now.get(key)
 
 
-def _change(was: str | None, now: str | None) -> str:
-    return "is new" if was is None else "was removed" if now is None else "changed"
+def _change(before: str | None, after: str | None) -> str:
+    return "is new" if before is None else "was removed" if after is None else "changed"

@@ -106,7 +106,7 @@ class Layout:
             numbers[name[:2]] = name
         return names
 
-    def chapter(self, wanted: str) -> str:
+    def chapter(self, reference: str) -> str:
         """Find a chapter by its name, its number (``01`` or ``1``), or the path of its file.
 
         Raises
@@ -114,11 +114,11 @@ class Layout:
         CdmlLabError : there is no such chapter
         """
         names = self.chapters()
-        stem = Path(wanted).stem
+        stem = Path(reference).stem
         for name in names:
             if stem in (name, name[:2], str(int(name[:2]))):
                 return name
-        raise CdmlLabError(f"there is no chapter {wanted!r}; the book has {', '.join(names)}")
+        raise CdmlLabError(f"there is no chapter {reference!r}; the book has {', '.join(names)}")
 
     def source(self, chapter: str) -> Path:
         """The chapter's source, which authors edit."""

@@ -26,9 +26,9 @@ def building(layout: Layout) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        who = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
+        owner = holder.read_text(encoding="utf-8") if holder.is_file() else "unknown"
         raise CdmlLabError(
-            f"another build is running in this repository ({who}): wait until it has finished"
+            f"another build is running in this repository ({owner}): wait until it has finished"
         ) from None
     try:
         write_text(holder, f"process {os.getpid()}, since {datetime.now():%H:%M:%S}")

@@ -35,17 +35,17 @@ class Progress:
         """Report that a chapter has finished, and its time."""
         self.line(f"{text} in {_seconds(monotonic() - self._started)}")
 
-    def cell_starts(self, number: int, of: int, title: str) -> None:
+    def cell_starts(self, number: int, total: int, title: str) -> None:
         """Report that a cell starts."""
         self._cell_started = monotonic()
         if self._in_place:
-            self._write(f"  cell {number}/{of}  {title}", end="")
+            self._write(f"  cell {number}/{total}  {title}", end="")
 
-    def cell_ends(self, number: int, of: int, title: str) -> None:
+    def cell_ends(self, number: int, total: int, title: str) -> None:
         """Report that a cell has finished, and its time."""
         if self._shows_cells:
             text = (
-                f"  {self._prefix}cell {number}/{of}  "
+                f"  {self._prefix}cell {number}/{total}  "
                 f"{_seconds(monotonic() - self._cell_started)}  {title}"
             )
             self._write(text, end="" if self._in_place else "\n")

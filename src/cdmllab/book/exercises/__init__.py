@@ -5,7 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-__all__ = ["check", "judge", "names"]
+__all__ = ["check", "hint", "names"]
 
 # A checker takes the answer and returns None if it is correct, otherwise a hint for the reader.
 # Each chapter has a module.
@@ -22,7 +22,7 @@ def names() -> tuple[str, ...]:
     return tuple(_CHECKERS)
 
 
-def judge(exercise: str, answer: object) -> str | None:
+def hint(exercise: str, answer: object) -> str | None:
     """Return None if the answer is correct, otherwise a hint for the reader.
 
     Raises
@@ -38,8 +38,8 @@ def judge(exercise: str, answer: object) -> str | None:
 
 
 def check(exercise: str, answer: object) -> None:
-    """Judge an answer and print one line of feedback; None means that there is no answer yet."""
-    problem = judge(exercise, answer)
+    """Check an answer and print one line of feedback; None means that there is no answer yet."""
+    problem = hint(exercise, answer)
     if answer is None:
         problem = "waiting for your answer."
     print(f"Exercise {exercise}: {problem or 'correct, well done!'}")

@@ -22,7 +22,7 @@ def _tar_at_far(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of genuine scores, impostor scores and a FAR."
     rng = np.random.default_rng(11)
-    for decimals, where in ((6, ""), (1, " for tied scores")):
+    for decimals, case in ((6, ""), (1, " for tied scores")):
         genuine, impostor = (
             np.round(rng.normal(1.0, 1.0, 300), decimals),
             np.round(rng.normal(size=200), decimals),
@@ -38,7 +38,7 @@ def _tar_at_far(answer: Any) -> str | None:
             pairs = "too many" if got > want else "fewer genuine pairs than it could"
             return (
                 f"At a FAR of {far:g} your function returns {got:.4f} instead of "
-                f"{want:.4f}{where}: it accepts {pairs}."
+                f"{want:.4f}{case}: it accepts {pairs}."
             )
     return None
 

@@ -28,7 +28,7 @@ def _combined(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of highest [r, b] and total [r, b]."
     logits = torch.randn(4, 5, 30, generator=torch.Generator().manual_seed(14), dtype=torch.float64)
-    for stretch, where in ((1.0, ""), (400.0, " for large logits")):
+    for stretch, case in ((1.0, ""), (400.0, " for large logits")):
         z = stretch * logits
         highest = z.amax(dim=2)
         total = torch.exp(z - highest.unsqueeze(2)).sum(dim=2)
@@ -41,7 +41,7 @@ def _combined(answer: Any) -> str | None:
             )
         if not torch.isfinite(got).all():
             return (
-                f"The result is not finite{where}: subtract the largest of the maxima before you "
+                f"The result is not finite{case}: subtract the largest of the maxima before you "
                 f"take exponentials."
             )
         if torch.allclose(got, want):
@@ -52,7 +52,7 @@ def _combined(answer: Any) -> str | None:
                 "totals."
             )
         return (
-            f"The result of the first sample should be {float(want[0]):.3f}{where}, not "
+            f"The result of the first sample should be {float(want[0]):.3f}{case}, not "
             f"{float(got[0]):.3f}."
         )
     return None

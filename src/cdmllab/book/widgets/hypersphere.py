@@ -89,8 +89,8 @@ class Hypersphere(Widget):
         ValueError : the shapes do not fit together, or a label is out of range
         """
         p, w, m = (np.asarray(part, dtype=np.float32) for part in (points, centres, margin_rad))
-        who = np.asarray(labels)
-        k, n, c = len(epochs), len(who), len(names)
+        identities = np.asarray(labels)
+        k, n, c = len(epochs), len(identities), len(names)
         shapes = {"points": (p, (k, n, 3)), "centres": (w, (k, c, 3)), "margin_rad": (m, (k, n))}
         for name, (part, shape) in shapes.items():
             if part.shape != shape:
@@ -98,13 +98,15 @@ class Hypersphere(Widget):
                     f"{name} must have shape {shape} for {k} epochs, {n} labels, {c} names; got "
                     f"{part.shape}"
                 )
-        if n and not 0 <= who.min() <= who.max() < c:
-            raise ValueError(f"labels must lie in 0 .. {c - 1}, got {who.min()} .. {who.max()}")
+        if n and not 0 <= identities.min() <= identities.max() < c:
+            raise ValueError(
+                f"labels must lie in 0 .. {c - 1}, got {identities.min()} .. {identities.max()}"
+            )
         arrays = {
             "points": packed(p),
             "centres": packed(w),
             "margin_rad": packed(m),
-            "labels": who.tolist(),
+            "labels": identities.tolist(),
             "names": list(names),
             "epochs": list(epochs),
             "frame": k - 1,
