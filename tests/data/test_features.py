@@ -85,13 +85,13 @@ def test_another_archive_has_other_features(faces, monkeypatch):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"plain": np.zeros((59, 8), dtype=np.float32)}, r"is damaged: 60 labels and 59 plain"),
-        ({"files": np.array(["a"])}, r"is damaged: 60 labels and 1 files"),
+        ({"plain": np.zeros((59, 8), dtype=np.float32)}, r"is damaged: it has 60 labels but 59 plain"),
+        ({"files": np.array(["a"])}, r"is damaged: it has 60 labels but 1 files"),
         (
             {"mirrored": np.full((60, 8), np.nan, dtype=np.float32)},
             "has an embedding that is not finite",
         ),
-        ({"preprocessing": "{}"}, "is not a file of features: preprocessing has the keys"),
+        ({"preprocessing": "{}"}, "is not a file of features: preprocessing needs the keys"),
         ({"names": None}, "is not a file of features: .*names"),
     ],
 )
