@@ -137,7 +137,7 @@ def test_damaged_checkpoint_is_skipped_with_a_message(monkeypatch, tmp_path, str
 
 
 def test_steps_of_another_size_leave_checkpoints_and_metrics_that_only_rise(monkeypatch, tmp_path):
-    """A larger batch stands in for more ranks: half as many steps remain, so the step decreases."""
+    """A larger batch acts like more ranks: half as many steps remain, so the step decreases."""
     run = interrupted(monkeypatch, tmp_path, 20)
     before = run.metrics()["loss"][:14]
     larger = config(batch_size=128).flat()

@@ -40,7 +40,7 @@ def header(path: Path) -> dict[str, str]:
 
 
 def complaint(error: ValidationError, root: str) -> str:
-    """The first error, with its key; `root` stands in for an empty key."""
+    """The first error, with its key; `root` replaces an empty key."""
     key, message = first_error(error)
     more = f" (and {error.error_count() - 1:,} more)" if error.error_count() > 1 else ""
     return f"{key or root}: {plain(message, 500)}{more}"
