@@ -71,7 +71,7 @@ def test_training_outside_the_main_guard_is_refused_with_the_reason(tmp_path):
     done = run(tmp_path, TRAIN + "training.train(config)\n")
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("cdmllab.errors.CdmlLabError: a process that rendered into ")
+    assert last.startswith("cdmllab.errors.CdmlLabError: a process that was rendering into ")
     assert 'put the call under `if __name__ == "__main__":`' in last
     assert "training.train was called while a worker process imports your script" in done.stderr
     assert not (tmp_path / "runs").exists()  # no run, and none from the workers
