@@ -77,7 +77,8 @@ EVALUATION = {
 }  # fmt: skip
 SEARCH = {
     "gallery": 1_000_000, "probes": 10_000, "k": 10, "dim": 512, "cores": 2, "faiss": "1.15.1",
-    "cases": [{"case": "faiss, flat index", "seconds": 81.4, "ratio_to_peer": 1.0, "peak_mib": 1960},
+    "cases": [{"case": "faiss, flat index", "seconds": 81.4, "ratio_to_peer": 1.0,
+               "peak_mib": 1960},
               {"case": "the product alone", "seconds": 70.15, "ratio_to_peer": 0.862,
                "peak_mib": None}],
 }  # fmt: skip
