@@ -48,7 +48,7 @@ def slowly(tmp_path):
     proceed = tmp_path / "proceed"
     arguments = [str(people(tmp_path / "src")), str(tmp_path / "dst"), str(proceed)]
     first = subprocess.Popen([sys.executable, "-c", SLOW, *arguments])
-    until((tmp_path / "go on.began").exists, first)
+    until((tmp_path / "proceed.began").exists, first)
     return first, proceed
 
 
@@ -79,8 +79,8 @@ def test_second_packing_at_one_target_is_refused_and_the_first_is_complete(tmp_p
     assert (report.problems, report.facts["identities"]) == ([], "3")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dst",
-        "go on",
-        "go on.began",
+        "proceed",
+        "proceed.began",
         "old",
         "src",
     ]
