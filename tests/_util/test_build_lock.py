@@ -79,9 +79,9 @@ def test_second_packing_at_one_target_is_refused_and_the_first_is_complete(tmp_p
     assert (report.problems, report.facts["identities"]) == ([], "3")
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "dst",
+        "old",
         "proceed",
         "proceed.began",
-        "old",
         "src",
     ]
 
