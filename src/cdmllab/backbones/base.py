@@ -100,6 +100,8 @@ class Backbone(nn.Module):
         dtype, device = _DTYPES[self._precision], images.device.type
         with torch.autocast(device, dtype) if dtype else nullcontext():
             maps = self.trunk(images)
+        # The output part in full precision, even if the caller has switched autocast on. Devices
+        # without autocast would reject the context.
         with (
             torch.autocast(device, enabled=False)
             if torch.amp.is_autocast_available(device)
@@ -145,6 +147,7 @@ class Backbone(nn.Module):
             checkpointing,
         )
         self.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        # `nn.Module.compile` leaves its result here, and it would outlive a change of the options.
         self._compiled_call_impl = None
         if compiled:
             self.compile()
@@ -184,6 +187,7 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
+        # Momentum 0 leaves the running mean and variance as they are; no counter, no count.
         norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield

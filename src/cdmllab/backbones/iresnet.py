@@ -147,11 +147,12 @@ class IResNet(Backbone):
         self.conv1 = conv3x3(channels, width, 2 if from_stem else 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.prelu = nn.PReLU(width)
+        # Channels and side of the map between the stages.
         now, side = width, -(-size // 2) if from_stem else size
         for stage, (depth, wide) in enumerate(zip(depths, widths, strict=True)):
-            stride = 1 if from_stem and stage == 0 else 2
+            stride = 1 if from_stem and stage == 0 else 2  # the stem has halved already
             blocks = [build(now, wide, stride), *(build(wide, wide) for _ in range(depth - 1))]
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))  # the names in checkpoints
             now, side = wide, -(-side // stride)
         self.bn2 = nn.BatchNorm2d(now)
         self.dropout = nn.Dropout(dropout)

@@ -38,6 +38,7 @@ def sharded_state_dict(head: Head, optimiser: SGD | None = None) -> dict[str, Te
     """
 
     def global_view(name: str, value: Tensor) -> Tensor:
+        # Only these two are split over ranks; a momentum has the shape of its parameter.
         return head.global_view(value) if name in ("centres", "bias") else value
 
     state = {name: global_view(name, value) for name, value in head.state_dict().items()}

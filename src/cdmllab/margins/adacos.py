@@ -41,6 +41,7 @@ class AdaCos(MarginPolicy):
         super().__init__(gradient=gradient)
         self.dynamic = dynamic
         self.statistics: tuple[Statistic, ...] = ("negative_partition",) if dynamic else ()
+        # At least log 2: with two identities the scale would start at 0.
         start = math.sqrt(2.0) * math.log(max(num_identities - 1, 2))
         self.register_buffer("scale", torch.tensor(start))
 

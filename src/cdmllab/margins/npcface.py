@@ -55,6 +55,7 @@ class NPCFace(AngularMargin):
     ) -> None:
         super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
+        # At most m0, so that a mean cosine of -1 still gives a margin of at least 0.
         check_range("margin_slope_rad", margin_slope_rad, 0.0, margin_rad)
         check_range("t", t, 1.0, 3.0)
         check_range("a", a, 0.0, 2.0)
