@@ -63,7 +63,6 @@ def sine(cosines: Tensor) -> Tensor:
     eps = torch.finfo(cosines.dtype).eps
     c = cosines.clamp(-1.0, 1.0)
     squared = 1.0 - c * c
-    # False at +-1 and its nearest neighbour.
     inside = squared > eps  # not +-1 or its neighbour
     # The inner `where` keeps sqrt away from 0: its infinite slope times the 0 of the outer `where`
     # would be NaN.

@@ -98,8 +98,7 @@ def layers(net: Backbone) -> list[Layer]:
 
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
-            # Layers run one after the other; a shortcut's 1x1 convolution adds nothing to the
-            # field.
+            # Layers run one after the other, and a shortcut's 1x1 convolution adds nothing.
             field = result[-1].receptive_field if result else 1
             if isinstance(module, nn.Conv2d):
                 # The jump follows from the sides of the image and of this layer's map, rounded up.

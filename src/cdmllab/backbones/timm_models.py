@@ -58,11 +58,13 @@ def _register(name: str) -> None:
             "std": tuple(standard["std"]),
             "num_classes": num_classes,
         }
+        # Attributes that timm and its users read from a model.
         vars(net).update(
             pretrained_cfg=own, default_cfg=own, num_classes=num_classes, num_features=num_classes
         )
         return net
 
+    # A function of this module with that name, as in timm's own modules.
     build.__name__ = build.__qualname__ = f"{PREFIX}{name}"
     globals()[build.__name__] = register_model(build)
 

@@ -86,13 +86,13 @@ def block_logits(
     # Plain softmax: the centres keep their lengths, and each identity has a bias.
     if inverse is None:
         assert bias is not None
-        # A bfloat16 product becomes float32 (or float64) here, which cannot happen in place.
         return Logits(plain.to(part.dtype).add_(bias), None)
+    # A bfloat16 product becomes float32 (or float64) here, which cannot happen in place.
     plain = plain.mul_(inverse) if plain.dtype == inverse.dtype else plain * inverse
     k = plan.policy.centres_per_identity
     if k == 1:
-        return Logits(plain, None)  # over [b, n, K]
-    best = plain.unflatten(1, (-1, k)).max(dim=2)
+        return Logits(plain, None)
+    best = plain.unflatten(1, (-1, k)).max(dim=2)  # over the last axis of [b, n, K]
     return Logits(best.values, best.indices)
 
 

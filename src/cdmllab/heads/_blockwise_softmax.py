@@ -269,8 +269,7 @@ class _CellGradients:
         if plan.sums:
             a = self._of_losses(z, block)
         else:
-            # Keep z if it may be the caller's buffer, or is needed below for the gradient of the
-            # scale.
+            # Keep z if it may be the caller's buffer, or is needed for the scale's gradient below.
             a = plan.kernels.softmax(z, self.reduced, shared or self.d_scale is not None)
         # The positive is not a negative: its gradient is added by `_add_cells`.
         a[block.positive] = 0.0

@@ -124,8 +124,7 @@ class Ranks(NamedTuple):
         ]
         if complaints:
             raise ValueError("; ".join(complaints))
-        # Nobody complains, but the descriptions differ: report the first that deviates from rank
-        # 0's.
+        # Nobody complains, but the descriptions differ: report the first unlike that of rank 0.
         first = reports[0][1]
         other = next(i for i, (_, text) in enumerate(reports) if text != first)
         raise ValueError(

@@ -35,8 +35,7 @@ def by_identity(
     # Every block that overlaps `held`; the first and the last may reach beyond it.
     for block in range(held.start // BLOCK, -(-held.stop // BLOCK)) if held else ():
         here = range(max(held.start, block * BLOCK), min(held.stop, (block + 1) * BLOCK))
-        # Draw the random numbers of the whole block, then cut out those of the identities in
-        # `held`.
+        # Draw the random numbers of the whole block, then cut out those that are held.
         values = draw(np.random.default_rng([*key, block]))[
             here.start - block * BLOCK : here.stop - block * BLOCK
         ]

@@ -276,8 +276,7 @@ class ShardedHead(BlockedHead):
         chosen = self._drawn(batch.labels)
         if chosen is not None:
             centres = _among(centres, chosen, k)
-            # Renumber the positive rows among the sampled centres, which include all of the
-            # batch's.
+            # Renumber the positive rows among the sampled centres, which include all positives.
             among = torch.searchsorted(chosen, positive // k) * k + positive % k
             positive = torch.where(here, among, -1)
         target = batch.target_cos

@@ -142,8 +142,7 @@ class MarginPolicy(nn.Module):
         A backward pass may come after further batches have updated the running statistics, and
         still needs those of its own forward pass.
         """
-        # A shallow copy shares the parameters, which receive gradients; only the buffers are its
-        # own.
+        # A shallow copy shares the parameters, which receive gradients, but not the buffers.
         kept = copy.copy(self)
         kept._buffers = {
             name: None if value is None else value.clone() for name, value in self._buffers.items()

@@ -85,8 +85,8 @@ def register(
 
     def decorate(kind: P) -> P:
         other = _LOSSES.get(name)
-        # Reloading a module registers the same loss again, which is allowed.
         taken = other.build if other else _RECIPES.get(name)
+        # Reloading a module registers the same loss again, which is allowed.
         if taken and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
             raise ValueError(
                 f"the loss {name!r} is {taken.__module__}.{taken.__qualname__} already"

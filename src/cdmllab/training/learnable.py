@@ -61,6 +61,7 @@ def check(
             "the loss would always be 0"
         )
     n, of_one = int(counts.sum()), float((counts * (counts - 1)).sum())
+    # The pairs in a batch, times the chance that two images are of one identity.
     pairs = batch_size * (batch_size - 1) / 2 * of_one / (n * (n - 1))
     if pairs >= 1.0:
         return ""

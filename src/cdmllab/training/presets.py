@@ -63,8 +63,10 @@ def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) ->
         values = _merge(below, values)
     for setting in settings:
         for key, value in [_parsed(setting)] if isinstance(setting, str) else setting.items():
+            # Each dot is one more level of dicts, and merging them is recursive.
             if key.count(".") > _DEEPEST:
                 raise CdmlLabError(f"{path}: no setting {plain(key, 60)}")
+            # a.b=1 becomes {"a": {"b": 1}}.
             nested: Any = value
             for part in reversed(key.split(".")):
                 nested = {part: nested}

@@ -91,6 +91,7 @@ def project(
     stacked = unit(torch.from_numpy(np.stack(views)))  # [v, n, d]
     y = torch.from_numpy(labels)
     options = dict(loss)
+    # Draw random numbers without a change of the caller's random state.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = heads.create(
@@ -111,6 +112,7 @@ def project(
         steps = n // recipe.batch_size
         course = []
         for epoch in range(recipe.epochs):
+            # [steps, batch]; the remaining images are left out of this epoch.
             order = torch.randperm(n)[: steps * recipe.batch_size].view(steps, -1)
             history = _EpochSums()
             for number, rows in enumerate(order):
@@ -137,6 +139,7 @@ class _EpochSums:
         self._rows: list[Tensor] = []
 
     def add(self, out: heads.HeadOutput) -> None:
+        # Ascending target cosines: the hardest third comes first.
         order = out.target_cos.argsort()
         third = max(len(order) // 3, 1)
         hard, easy = (out.margin_rad[rows].mean() for rows in (order[:third], order[-third:]))

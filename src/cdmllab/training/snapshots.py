@@ -40,7 +40,7 @@ class Snapshots:
         """
         if epoch not in self._recorded_epochs:
             return
-        centres = head.directions()[:, 0].float()
+        centres = head.directions()[:, 0].float()  # the first of K
         embeddings = embed(backbone, self.images)
         out = head(embeddings.to(centres.device), self.labels.to(centres.device))
         self.epochs.append(epoch)
