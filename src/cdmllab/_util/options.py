@@ -42,6 +42,7 @@ def check(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         if key not in kinds:
             continue
         try:
+            # As JSON, in which a strict validator accepts a list for a tuple.
             kinds[key].validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
             _, message = first_error(error)

@@ -120,6 +120,7 @@ def _over_time(name: str, values: Floats, place: Place, options: dict[str, objec
         raise ValueError("progress must rise within [0, 1]")
     policy, done, parts_of_epochs = _create(name, IDENTITIES, None, place, options), 0, []
     for progress in values:
+        # Continue the training from the place before to this one.
         until = round(progress * place.batches)
         _train(policy, place, None, range(done, until))
         done = until
@@ -159,10 +160,12 @@ def _train(
     policy: MarginPolicy, place: Place, sizes: NDArray[np.int64] | None, batches: range
 ) -> None:
     """Let a loss observe training batches, in which identities are as common as their sizes say."""
+    # About 512 samples in a batch if sizes are given, otherwise two of each identity.
     share = np.ones(IDENTITIES) if sizes is None else sizes * (256.0 / sizes.sum())
     each = torch.from_numpy(np.maximum(np.round(2 * share), 2).astype(np.int64))
     labels = torch.arange(len(each)).repeat_interleave(each)
     n = len(labels)
+    # Half of an identity's samples are on each side of its mean, _SCATTER radians away.
     side = torch.cat([torch.arange(int(k)) % 2 for k in each]) * 2.0 - 1.0
     unit = torch.zeros(n, _DIM)
     unit[:, 0], unit[:, 1] = math.cos(_SCATTER), math.sin(_SCATTER) * side
@@ -185,8 +188,10 @@ def _batch(
     place: Place,
 ) -> Batch:
     batch = Batch(labels, own, norm, place.progress, hardest_negative=other)
+    # There is one negative: the mean over the hard ones is its cosine, or 0 if it is not hard.
     hard = torch.where(policy.hard(other.unsqueeze(1), batch)[:, 0], other, 0.0)
     scale = policy.current_scale(torch.tensor(place.scale, dtype=torch.float64))
+    # The log-sum-exp of c - 1 equal negatives.
     partition = scale * other + math.log(max(count - 1, 1))
     return replace(batch, hard_negative_mean=hard, negative_partition=partition)
 
@@ -209,6 +214,7 @@ def _look(
     target = policy.margined(own, batch)
     (slope,) = torch.autograd.grad(target.sum(), own)
     scale = policy.current_scale(torch.tensor(place.scale, dtype=torch.float64)).double()
+    # What the loss adds to the negative's cosine.
     raised = policy.negatives(other.unsqueeze(1), batch)[:, 0] - other
     offset = policy.class_offset()
     target_offset = torch.zeros_like(other) if offset is None else offset[labels] / scale

@@ -100,6 +100,7 @@ def evaluate(
         return done, loaded
 
     try:
+        # The protocol of the threshold comes first, because the others are judged by it.
         chosen_on = evaluate_on(threshold_from)[0] if threshold_from else None
         for name in selected:
             if name == threshold_from:

@@ -129,6 +129,7 @@ def convert(
         raise CdmlLabError(
             f"{target}: --half is for releases; checkpoints of arcface_torch are float32"
         )
+    # The options that were given; a release and a run record them themselves.
     options = {"channels": channels, "mean": mean, "std": std}
     options = {key: value for key, value in options.items() if value is not None}
     if sources.is_checkpoint(source):

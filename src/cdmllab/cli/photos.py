@@ -80,6 +80,7 @@ def photos(
     from cdmllab.photos.page import page
     from cdmllab.photos.report import findings
 
+    # Choose the photos, and refuse what cannot work before any face is searched.
     source = listing.photos_in(folder, people=not by_likeness, ignore=ignore or ())
     if threshold is not None and source.people:
         raise CdmlLabError("--threshold is for grouping by likeness: add --by-likeness")
@@ -158,6 +159,7 @@ def network_and_evaluation(
         path = existing[0] if existing else None
     if path is None:
         return network._replace(flip=bool(flip)), None
+    # Compare as the evaluation did, unless the user decides.
     recorded = Measures.read(path).flip if flip is None else flip
     network = network._replace(flip=recorded)
     return network, evaluation_of(path, network)

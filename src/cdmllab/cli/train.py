@@ -52,6 +52,7 @@ def train(
                 done = training.train(
                     presets.load(preset, chosen), redo=redo, report=report, progress=progress
                 )
+    # A DataError is a ValueError as well, and needs no other message.
     except CdmlLabError:
         raise
     except ValueError as error:

@@ -24,6 +24,7 @@ def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
             values = [100 * one.measures[protocol][stage.choose_by] for one in runs]
             spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
             cells.append(f"{protocol} {mean(values):.2f}{spread}")
+        # Only if an arm has several points to choose from.
         mark = (
             "  <- best of this arm"
             if len(groups) > len({arm for arm, _ in groups}) and key in best
