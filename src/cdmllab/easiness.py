@@ -61,6 +61,7 @@ def recentre(easiness: Tensor, pivot: float) -> Tensor:
         raise ValueError(f"pivot must lie strictly between -1 and 1, got {pivot}")
     if pivot == 0.0:
         return easiness
+    # Each side is stretched by a factor of its own, so that -1 and 1 stay.
     above = easiness - pivot
     return torch.where(above >= 0.0, above / (1.0 - pivot), above / (1.0 + pivot))
 

@@ -191,6 +191,7 @@ class Run:
             a killed process leaves, is ignored instead
         """
         rows = [row for row in self._rows(strict=True) if row is not None]
+        # All columns, in the order in which they first occur.
         keys = dict.fromkeys(key for row in rows for key in row)
         return {
             key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys

@@ -35,7 +35,7 @@ def check(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
     ------
     ValueError : names the option, what was expected and what was given
     """
-    kinds = _kinds(getattr(function, "func", function))
+    kinds = _kinds(getattr(function, "func", function))  # of a partial, its function
     for key, value in options.items():
         if isinstance(value, int) and abs(value) > MOST and not key.endswith("seed"):
             raise ValueError(f"option {key!r} is {plain(value, 40)}; at most {MOST:,} is allowed")

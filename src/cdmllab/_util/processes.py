@@ -52,7 +52,7 @@ def stop_on_signals() -> dict[int, Any]:
     before: dict[int, Any] = {}
     if threading.current_thread() is not threading.main_thread():
         return before
-    began: list[float] = []
+    began: list[float] = []  # the time of the first signal
 
     def stop(number: int, _: FrameType | None) -> None:
         # The first signal raises; others are ignored until the time to clean up is over.

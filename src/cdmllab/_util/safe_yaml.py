@@ -105,7 +105,7 @@ def _refused(problem: str, at: Any) -> yaml.MarkedYAMLError:
 def _check_keys(node: yaml.MappingNode) -> None:
     seen = set()
     for key, _ in node.value:
-        if key.tag == f"{_PREFIX}merge":
+        if key.tag == f"{_PREFIX}merge":  # "<<"
             continue
         if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_PREFIX}str":
             label = (
@@ -128,7 +128,7 @@ def _size(node: yaml.Node, known: dict[int, int | None]) -> int:
         if count is None:
             raise _refused("an alias refers to a node that contains it", node)
         return count
-    known[id(node)] = None
+    known[id(node)] = None  # being counted
     total = 1
     if isinstance(node, yaml.SequenceNode):
         total += sum(_size(child, known) for child in node.value)

@@ -98,8 +98,10 @@ def curve(
         return _over_time(name, values, place, options)
     sizes = _sizes(values) if axis == "class_size" else None
     count = IDENTITIES if sizes is None else len(sizes)
+    # A loss that has gone through the training up to the sample's progress.
     policy = _create(name, count, sizes, place, options)
     _train(policy, place, sizes, range(round(place.progress * place.batches)))
+    # Only the quantity of the axis varies; the others are those of the place.
     x = torch.from_numpy(values)
     return _look(
         policy,
@@ -219,6 +221,7 @@ def _look(
     offset = policy.class_offset()
     target_offset = torch.zeros_like(other) if offset is None else offset[labels] / scale
     theirs = 0.0 if offset is None else offset[middle] / scale
+    # The lead shrinks at the target, at the negative, and by the difference of their offsets.
     margin = own - target + raised + theirs - target_offset
     parts = (scale * (target + target_offset), slope, margin)
     return Curve(values.copy(), *(part.detach().double().numpy() for part in parts))

@@ -41,6 +41,7 @@ def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Float
         warnings.simplefilter("ignore", ImportWarning)  # from its optional part for TensorFlow
         from umap import UMAP
 
+    # With a seed UMAP uses one thread, and warns if it is asked for more.
     model = UMAP(n_neighbors=neighbours, metric="cosine", init="pca", random_state=seed, n_jobs=1)
     threads = torch.get_num_threads()
     try:

@@ -87,6 +87,7 @@ def most_even(count: int, dim: int, *, seed: int = 0, steps: int = 1200) -> Tens
             sharpness = 4.0 * 500.0**share
             optimiser.param_groups[0]["lr"] = 0.05 * 0.002**share
             p = unit(x)
+            # A smooth maximum of the cosines; the diagonal is excluded by `itself`.
             energy = torch.logsumexp((sharpness * (p @ p.T) - itself).flatten(), 0) / sharpness
             optimiser.zero_grad()
             energy.backward()

@@ -25,6 +25,7 @@ def fast_precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
+        # Older versions of torch cannot report the processor's instructions.
         features: Mapping[str, Any] = (
             torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         )
@@ -95,6 +96,7 @@ class Backbone(nn.Module):
             raise ValueError(
                 f"images must have shape (b, {c}, {s}, {s}), got {tuple(images.shape)}"
             )
+        # The layout of the images decides that of all later maps.
         order = torch.channels_last if self._channels_last else torch.contiguous_format
         images = images.contiguous(memory_format=order)
         dtype, device = _DTYPES[self._precision], images.device.type
@@ -146,6 +148,7 @@ class Backbone(nn.Module):
             channels_last,
             checkpointing,
         )
+        # The weights need the same layout as the maps.
         self.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         # `nn.Module.compile` leaves its result here, and it would outlive a change of the options.
         self._compiled_call_impl = None

@@ -117,6 +117,7 @@ def layers(net: Backbone) -> list[Layer]:
 
         return hook
 
+    # Hooks are called in the order of execution, which `named_modules` need not have.
     for name, module in twin.named_modules():
         if not list(module.children()):  # a leaf
             module.register_forward_hook(note(name))

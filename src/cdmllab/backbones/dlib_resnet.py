@@ -74,7 +74,7 @@ class DlibBlock(nn.Module):
 
     def __init__(self, width_in: int, width_out: int, halve: bool) -> None:
         super().__init__()
-        self.halve, self.added = halve, width_out - width_in
+        self.halve, self.added = halve, width_out - width_in  # channels of zeros to add
         self.conv1 = _convolution(width_in, width_out, 3, *((2, 0) if halve else (1, 1)))
         self.conv2 = _convolution(width_out, width_out, 3, 1, 1)
 

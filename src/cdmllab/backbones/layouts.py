@@ -69,7 +69,7 @@ def network(state: Mapping[str, Tensor], path: Path | str) -> tuple[State, Origi
         (key.removesuffix(first), kind)
         for kind, (first, second) in _KINDS.items()
         for key in state
-        if key == first or key.endswith(f".{first}")
+        if key == first or key.endswith(f".{first}")  # at a dot, not within a name
         if key.removesuffix(first) + second in state
     ]
     if not networks:

@@ -120,6 +120,7 @@ def read(path: Path | str) -> dict[str, Array]:
                 )
             tensors[weight.name] = _values(weight, part)
             start += weight.size
+        # Bytes that no tensor needs mean that manifest and files do not belong together.
         if start != len(content):
             raise DataError(
                 f"{path}: {', '.join(group.paths)} has {len(content):,} bytes, but its tensors "

@@ -51,6 +51,7 @@ def _register(name: str) -> None:
             name, embedding_dim=num_classes, channels=in_chans, size=img_size, **options
         )
         standard = preprocessing.standard(in_chans, img_size)
+        # The config of this very network, which may have another size or other channels.
         own = {
             **default_cfgs[f"{PREFIX}{name}"],
             "input_size": (in_chans, img_size, img_size),

@@ -53,7 +53,7 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
     ValueError : unknown name or option
     """
     state, origin = checkpoints.recognise(path)
-    options = {**implied(name, origin), **options}
+    options = {**implied(name, origin), **options}  # what is given wins
     # Compare names and shapes without memory first: an untrusted file may claim huge tensors.
     with torch.device("meta"):
         net = backbones.create(name, **options)

@@ -63,6 +63,7 @@ def pack(
     resumed = f", {report.resumed:,} of them done before" if report.resumed else ""
     name = printable(str(target))
     typer.echo(f"{name}: {report.images:,} images of {report.identities:,} identities{resumed}")
+    # Only the first ten: the report file has all of them.
     for image, why in list(report.skipped.items())[:10]:
         typer.echo(f"skipped {image}: {why}", err=True)
     for line in summary(report.left_out):

@@ -121,6 +121,7 @@ def report(measures: "Measures") -> list[str]:
     from cdmllab.evaluate.measures import Identification
 
     m = measures
+    # Labels fill eleven characters, so that the values are aligned.
     lines = [f"pairs      {m.genuine_pairs:,} genuine, {m.impostor_pairs:,} impostor"]
     if m.accuracy is not None:
         grid = m.accuracy.arcface_torch_rule

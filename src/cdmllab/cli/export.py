@@ -71,6 +71,7 @@ def _report(done: "Exported") -> None:
         f"{OPSET}"
     )
     typer.echo(f"  {'':10} {'cosine to PyTorch':>20}  {'accuracy':>8}")
+    # PyTorch's own accuracy is the same in every comparison.
     before = next(iter(done.agreement.values())).accuracy_before
     typer.echo(f"  {'PyTorch':10} {'':>20}  {100 * before:8.2f}")
     for name, one in done.agreement.items():

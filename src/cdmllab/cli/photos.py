@@ -90,6 +90,7 @@ def photos(
     store = keeping.store(keep, source)
     network, evaluation = network_and_evaluation(model, calibration, flip, threads)
     finder = create(detector, detector_model)
+    # The slow part: find, align and embed every face.
     with _bar("comparing photos") as progress:
         read = album.read(
             source,
@@ -243,6 +244,7 @@ def protocol(
     source = listing.photos_in(folder, ignore=ignore or ())
     if sample is not None:
         source = listing.sampled(source, sample, seed)
+    # Refuse a bad target before any photo is read.
     listing.refuse_inside(target, folder)
     listing.refuse_content(target, "the protocol")
     network = None if model is None else network_from(model, threads)

@@ -68,6 +68,7 @@ def reproduce(
     chosen = rows.find(row, recipe)
     options = Options(seed, processes, on_cpu, probe_s)
     work = steps.RowWork(chosen, seed)
+    # Show the cost and ask for consent before anything is fetched.
     row_plan, data = _plan(chosen, work, options)
     if plan_only:
         return
@@ -102,6 +103,7 @@ def _list() -> None:
             f"{protocol} {value:.2f}" for protocol, value in first.published.items()
         )
         config = presets.load(first.preset)
+        # Times are recorded for CASIA-WebFace only, whose pack has 490,623 images.
         took = rows.hours(first, 490_623, config.epochs)
         recorded = "" if took is None else f"{took:.1f} h"
         recipes = ", ".join(row.recipe for row in some)

@@ -14,7 +14,7 @@ from cdmllab.export.source import ExportSource
 
 _CALIBRATION_PICTURES = 256
 _NOISE_PICTURES = 16
-_BATCH = 32
+_BATCH = 32  # images at a time
 
 
 class ExportCheck:

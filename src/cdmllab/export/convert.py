@@ -88,6 +88,7 @@ def _export(
         made, agreement = _make(given, request, check, folder)
         files = _keep(made, target)
     report = target.with_name(f"{target.name}.json")
+    # The report next to the model: what was exported, and how it was tested.
     record = {
         "backbone": given.name,
         "options": given.options,

@@ -51,7 +51,7 @@ class Standardised(nn.Module):
 
     def forward(self, data: Tensor) -> Tensor:
         """Shape (b, channels, size, size) to embeddings (b, d)."""
-        x = data.flip(1) if self.flip else data
+        x = data.flip(1) if self.flip else data  # RGB to BGR
         if self.moved:
             x = x * self.scale + self.shift
         # Not `forward`, whose checks and precisions have no place in the file.

@@ -59,6 +59,7 @@ class OnnxNetwork(nn.Module):
         ------
         ValueError : ONNX Runtime fails, or does not give one embedding per image
         """
+        # A fixed batch size needs several runs, a dynamic one takes all images at once.
         step = self.batch or max(len(images), 1)
         parts = [
             self._run(images[start : start + step], step) for start in range(0, len(images), step)

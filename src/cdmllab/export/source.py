@@ -101,5 +101,6 @@ def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Exp
         raise CdmlLabError(
             f"{path}: {fitting} takes {net.channels} channels, but --channels is {used['channels']}"
         )
+    # What the origin implies, such as MagFace's eps.
     options = weights.implied(fitting, origin)
     return ExportSource(net, fitting, options, used, {}, runs.provenance()["git_commit"] or "")

@@ -171,7 +171,7 @@ class _Negatives(torch.autograd.Function):
             reduced = total.log() if largest is None else total.log() + largest
         # The caller receives this buffer as well. Saving it through autograd means that a caller
         # who changes it in place gets an error, not a wrong gradient.
-        buffer = plan.logits if k == 1 else None
+        buffer = plan.logits if k == 1 else None  # it lacks which of K centres is nearest
         ctx.save_for_backward(
             x, centres, bias, scale, reduced, hardest.row, hardest.weight, buffer, *learnt
         )

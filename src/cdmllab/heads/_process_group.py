@@ -227,6 +227,7 @@ class CombinedNegatives(torch.autograd.Function):
         highest, hardest_of_all = ranks.largest(torch.stack([reduced, hardest]))
         shift = highest.nan_to_num(neginf=0.0)  # -inf: a sample without a single negative
         part = reduced if sums else torch.exp(reduced - shift)
+        # 1 on each rank that has the hardest negative; `holders` counts these ranks.
         has_it = (hardest == hardest_of_all).to(hardest.dtype)
         total, holders, hard_sum, hard_count = ranks.total(
             torch.stack([part, has_it, hard_sum, hard_count])

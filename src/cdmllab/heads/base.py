@@ -71,6 +71,7 @@ class MarginHead(Head):
         interclass_filtering_threshold: float = 0.0,
     ) -> None:
         super().__init__()
+        # What a head can check by itself; the policy has checked its own options.
         for option, value, least in (
             ("embedding_dim", embedding_dim, 1),
             ("num_identities", num_identities, 2),
@@ -126,6 +127,7 @@ class MarginHead(Head):
         if scalar.requires_grad:  # a learned scalar changes with every step
             return float(scalar.detach())
         known = self._numbers.get(name)
+        # `load_state_dict` changes a tensor in place, `to` replaces it: both are noticed.
         if known is None or known[0] is not scalar or known[1] != scalar._version:
             known = self._numbers[name] = (scalar, scalar._version, float(scalar))
         return known[2]
@@ -153,6 +155,7 @@ class MarginHead(Head):
         self, embeddings: Tensor, labels: Any, known_easiness: Any
     ) -> tuple[Samples, Centres]:
         dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
+        # A single wait for the device: this condition is read together with the flags of the batch.
         centres, usual = as_usual(self.centres, self.bias, dtype, self.policy.uses_cosine)
         samples, all_usual = check_batch(
             embeddings, labels, known_easiness, self.num_identities, usual
@@ -182,7 +185,7 @@ class MarginHead(Head):
             return full
 
         return HeadOutput(
-            loss=sample_loss.sum() / max(len(sample_loss), 1),
+            loss=sample_loss.sum() / max(len(sample_loss), 1),  # a mean of nothing would be NaN
             sample_loss=spread(sample_loss),
             target_cos=spread(seen.batch.target_cos.detach()),
             margin_rad=spread(self.policy.margin_rad(seen.batch).detach()),
@@ -217,7 +220,7 @@ class MarginHead(Head):
 
     def _positive_logit(self, started: Started, seen: Seen) -> Tensor:
         """The logit of each positive centre after the margin, shape (n,)."""
-        if not self.policy.uses_cosine:
+        if not self.policy.uses_cosine:  # plain softmax: neither scale nor margin
             return seen.target
         scale = self.policy.current_scale(self.scale).to(seen.target.dtype)
         logit = scale * self.policy.margined(seen.target, seen.batch)

@@ -77,6 +77,7 @@ class BlockedHead(MarginHead):
         # Plain softmax multiplies raw embeddings, but policies and outputs still see cosines.
         x = unit(embeddings) if self.policy.uses_cosine else embeddings
         directions = x.detach() if self.policy.uses_cosine else unit(embeddings.detach())
+        # Only the positive cosines are needed here; the negatives follow in `_look`.
         target_cos, positive = self._positive(directions, labels)
         progress, lengths = self._number("progress", self.progress), embeddings.norm(dim=1)
         known = samples.known_easiness

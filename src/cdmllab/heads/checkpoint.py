@@ -58,6 +58,7 @@ def momenta(module: nn.Module, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
     """
     names = {parameter: name for name, parameter in module.named_parameters()}
     for group in optimiser.param_groups:
+        # The optimiser may train other modules too.
         own_parameters = [
             parameter for parameter in group["params"] if parameter in names and group["momentum"]
         ]

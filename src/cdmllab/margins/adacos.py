@@ -56,7 +56,7 @@ class AdaCos(MarginPolicy):
             return
         # The logarithm of the mean of exp(partition): the sums themselves could overflow.
         log_average = batch.negative_partition.logsumexp(dim=0) - math.log(len(batch.target_cos))
-        median = angle(batch.target_cos).median().clamp_max(math.pi / 4.0)
+        median = angle(batch.target_cos).median().clamp_max(math.pi / 4.0)  # radians
         self.scale.copy_((log_average / torch.cos(median)).clamp_min(1.0))
 
     def describe(self) -> str:

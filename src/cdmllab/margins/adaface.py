@@ -70,6 +70,7 @@ class AdaFace(AngularMargin):
     def quality(self, batch: Batch) -> Tensor:
         """z of each sample; shape (b,), in [-1, 1]."""
         lengths = batch.embedding_norm.detach().clamp(1e-3, 100.0)
+        # 1e-3 as in the authors' code, since the deviation may be 0.
         return (self.h * (lengths - self.mean) / (self.std + 1e-3)).clamp(-1.0, 1.0)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:

@@ -118,7 +118,7 @@ def combined(
     # Without a factor on the angle no arc cosine is needed.
     if m1 == 1.0:
         return add_angle(cosines, torch.full_like(cosines, m2), beyond_pi) - m3
-    total = m1 * angle(cosines) + m2
+    total = m1 * angle(cosines) + m2  # radians
     if beyond_pi == "none":
         return torch.cos(total) - m3
     if beyond_pi == "clip":

@@ -110,6 +110,7 @@ class CDML(AngularMargin):
             check_choice(name, value, get_args(kind))
         self.base_margin_rad, self.alpha = margin_rad, alpha
         self.kind: Easiness = easiness
+        # The head computes the hardest negative only for losses that request it.
         self.statistics = ("hardest_negative",) if easiness in ("gap", "angle_gap") else ()
         self.pivot = pivot if pivot is not None else (0.5 if easiness == "similarity" else 0.0)
         check_range("pivot", self.pivot, -0.999, 0.999)
@@ -225,7 +226,7 @@ class CDML(AngularMargin):
         if self.favour == "hard":
             e = -e
         change = self.current_alpha(batch.progress) * e
-        if self.match_mean and len(change):
+        if self.match_mean and len(change):  # an empty batch has no mean
             change = change - change.mean()
         return self.in_force(self.base_margin_rad * (1.0 + change), batch.target_cos)
 

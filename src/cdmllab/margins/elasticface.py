@@ -82,6 +82,7 @@ class ElasticFace(AngularMargin):
         cosines = batch.target_cos.detach()
         # Seeded by the number of batches, so every call for one batch draws the same margins.
         generator = np.random.default_rng([self.seed, int(self.step)])
+        # NumPy's generator draws the same numbers whatever the device is.
         noise = torch.from_numpy(generator.standard_normal(len(cosines))).to(cosines)
         if self.plus:
             hardest_first = cosines.argsort()

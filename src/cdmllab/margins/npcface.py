@@ -77,6 +77,7 @@ class NPCFace(AngularMargin):
         """m_i; shape (b,), radians."""
         if batch.hard_negative_mean is None:
             raise ValueError("npcface needs batch.hard_negative_mean, which is None")
+        # The mean is 0 without a hard negative, which leaves the margin m0.
         margin = self.base_margin_rad + self.slope_rad * batch.hard_negative_mean.detach()
         return self.in_force(margin, batch.target_cos)
 

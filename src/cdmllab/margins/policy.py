@@ -152,6 +152,7 @@ class MarginPolicy(nn.Module):
     @property
     def sets_scale(self) -> bool:
         """Whether the loss replaces the head's scale by its own, which `observe` may change."""
+        # Overriding the method declares it; nothing else has to be set.
         return type(self).current_scale is not MarginPolicy.current_scale
 
     @property

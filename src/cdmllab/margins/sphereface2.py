@@ -104,6 +104,7 @@ class SphereFace2(MarginPolicy):
 
     def negative_loss(self, logits: Tensor) -> Tensor:
         """log(1 + exp(z + b)); shape (b, c) to (b, c)."""
+        # Beyond 40 softplus is the identity, see `MarginPolicy.sample_loss`.
         return F.softplus(logits + self.bias.to(logits.dtype), threshold=40.0)
 
     def sample_loss(self, positive_logit: Tensor, negatives: Tensor) -> Tensor:

@@ -58,6 +58,7 @@ class Local:
 
     def close(self) -> None:
         """End the processes. Busy ones get SIGTERM, so that their runs are recorded as stopped."""
+        # Idle processes end with their pool; only busy ones need a signal.
         idle = set()
         while not self._idle.empty():
             idle.add(self._idle.get())
@@ -88,6 +89,7 @@ class Ray:
         self._ray, self.within = ray, str((within or root()).resolve())
         # As many tasks as there are cores; Ray queues those that need more.
         self.room = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        # The sweep itself restarts tasks whose process died, see `Spec.retries`.
         self._remote = ray.remote(max_retries=0, retry_exceptions=False)(_carry_out)
 
     def submit(self, task: Task) -> "Future[Outcome]":

@@ -99,6 +99,7 @@ def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
     ]
     chosen = {}
     for arm, values in means.items():
+        # The best point of this arm, or the one that is best for all.
         order = common if stage.choose_for == "all" else [stage.sign * value for value in values]
         top = order.index(max(order))
         chosen[arm] = Best(stage.points(arm)[top], values[top])

@@ -50,6 +50,7 @@ def build(spec: Spec, finished: Mapping[str, list[Done]]) -> dict[str, Any]:
                 groups[key] = {**of_task, "done": []}
             groups[key]["done"].append(one)
         for group in groups.values():
+            # What is recorded of the finished tasks takes their place.
             runs = group.pop("done")
             group |= {"curves": _curves(spec, runs), "runs": [_run(one) for one in runs]}
         chosen = {
@@ -147,6 +148,7 @@ def _curves(spec: Spec, done: list[Done]) -> dict[str, dict[str, list[float]]]:
     curves: dict[str, dict[str, list[float]]] = {}
     metrics = [Run.open(one.run).metrics() for one in done]
     for key in spec.curves:
+        # Some losses lack a metric, such as easiness.
         if any(key not in run for run in metrics):
             continue
         # The lines that contain this metric: a run logs lines of several kinds.

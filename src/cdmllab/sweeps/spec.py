@@ -127,6 +127,7 @@ class Stage(SpecSection):
                 raise ValueError(f"the grid's key {key} has no values")
         # The sizes of all grids; {} is that of an arm without further keys.
         sizes = [prod(map(len, (self.grid | own).values())) for own in ({}, *self.grids.values())]
+        # An upper bound, with the largest grid for every arm.
         trainings = (
             max(sizes) * max(1, len(self.arms)) * max(1, len(self.presets)) * len(self.seeds)
         )
@@ -177,6 +178,7 @@ class Spec(SpecSection):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
+        # A stage may refer only to those before it.
         earlier: dict[str, Stage] = {}
         for name, stage in self.stages.items():
             for key in ("tuned_by", "winner_of", "start_from"):

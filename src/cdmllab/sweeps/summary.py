@@ -9,6 +9,7 @@ from cdmllab.sweeps.spec import Spec
 def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
     """One line per arm and point: mean and standard deviation over seeds of `choose_by`."""
     stage = spec.stages[name]
+    # The runs of each arm and point, one for each seed.
     groups: dict[tuple[str, str], list[Done]] = {}
     for one in done:
         groups.setdefault((one.task.arm or spec.preset, point_label(one.task.point)), []).append(

@@ -92,6 +92,7 @@ class Sweep:
             ) from None
 
     def _stages(self, engine: Engine, report: Callable[[str], None]) -> dict[str, list[Done]]:
+        # The data may have changed since an earlier call.
         self._fingerprints.clear()
         # With the lock held nothing can be running, so these tasks were running when the sweep was
         # killed.
@@ -137,6 +138,7 @@ class Sweep:
         # Reversed, so that `pop` takes the first task.
         queue, total = list(reversed(left)), len(left)
         running: dict[Future[Outcome], tuple[Task, float]] = {}
+        # Keep the engine full, and take up what has ended.
         while queue or running:
             while queue and len(running) < engine.room:
                 task = queue.pop()
@@ -172,6 +174,7 @@ class Sweep:
             message = (
                 f"its process was killed or ran out of memory; if a script runs the sweep, {GUARD}"
             )
+        # A task that raised would raise again; one whose process died may succeed.
         again = engines.died(error) and attempts <= self.spec.retries
         return TaskState(
             task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=message

@@ -52,6 +52,7 @@ def carry_out(
     If its data has changed since, a new run is started.
     """
     config = Config.parse(task.config)
+    # Train, or continue where an earlier attempt stopped.
     interrupted = _unfinished(config, within)
     try:
         trained = (

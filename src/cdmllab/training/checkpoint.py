@@ -65,7 +65,7 @@ def write(target: Path, state: State) -> None:
     aside = target.with_name(f".{target.name}.tmp")
     with _together():
         if _first():
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)  # left by a killed process
             aside.mkdir(parents=True)
     with _together():
         shards.write(aside, state)
@@ -230,6 +230,7 @@ def _together() -> Iterator[None]:
             raise
         failed = error
     if dist.is_initialized():
+        # All ranks exchange their errors, or None; waiting for them also synchronises the ranks.
         messages: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(messages, None if failed is None else cause(failed))
         complaints: dict[str, str] = {}

@@ -157,6 +157,7 @@ class LossConfig(Named):
             "num_identities": num_identities,
             "class_sizes": class_sizes,
         }
+        # A seed among the options has priority over the run's seed.
         return heads.create(self.name, scale=self.scale, **size, **{**seeds, **self.options})
 
 
@@ -230,7 +231,7 @@ class WatchConfig(ConfigSection):
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
-        if (self.validate_every is None) != (not self.protocols):
+        if (self.validate_every is None) != (not self.protocols):  # only one is set
             raise ValueError("validate_every and protocols need each other: set both or neither")
         return self
 

@@ -119,6 +119,7 @@ def _find(folder: str) -> Path | None:
     maker = registry.load().maker(folder)
     # InsightFace's own pack of the same set counts as well.
     below = paths.find(folder, *([maker.pack] if maker and maker.pack else []))
+    # A data folder has priority over the current folder.
     return below or (path if path.exists() else None)
 
 
@@ -146,6 +147,7 @@ def _missing_omniglot(part: str = "images_background_small1", **_: Any) -> str:
     return omniglot.missing(part)
 
 
+# What a config may name: a description, how to load it, and how to get missing data.
 _TABLE: dict[str, DataSource] = {
     "digits": DataSource("scikit-learn's digits", _digits, _there),
     "lab": DataSource("a world of the face lab", _lab, _there, _world),

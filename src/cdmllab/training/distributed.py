@@ -62,6 +62,7 @@ class Place:
         """Give all processes the value of the first one."""
         if self.world_size == 1:
             return value
+        # `broadcast_object_list` fills the list in place.
         values = [value]
         dist.broadcast_object_list(values, src=0)
         return values[0]
@@ -91,6 +92,7 @@ def place(device: str) -> Iterator[Place]:
         yield Place(torch.device(device))
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
+    # Every process on a machine has a GPU of its own.
     own = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
     if own.type == "cuda":
         torch.cuda.set_device(own)

@@ -96,17 +96,20 @@ def train(
     refuse_while_imported("training.train")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise NoDeviceError("the config has device 'cuda', but this machine has no CUDA device")
+    # A config that was trained on the same data before needs no work.
     done = None if redo or resume else earlier.finished(config, within, report)
     if done is not None:
         return load(done)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)  # sums in another order round differently
     try:
+        # At the end the caller's random state is as before.
         with place(config.device) as here, torch.random.fork_rng():
             if at_epoch is not None and here.world_size > 1:
                 raise ValueError("at_epoch needs all class centres: train in one process")
             if not here.first:
                 report, progress = _silent, None
+            # Check and read everything before the run's folder exists.
             _check(config, here)
             source = _source(config, report)
             data = earlier.fingerprint(config, source)
@@ -279,6 +282,7 @@ def _fit(
     recorder = Recorder(run, trainer, report, progress)
     backbone.train()
     head.train()
+    # Before the first epoch; when a run is resumed it is over.
     if at_epoch is not None and trainer.step == 0:
         trainer.show(at_epoch)
     for batch, out, embeddings in trainer.go():
@@ -292,6 +296,7 @@ def _fit(
         checkpoint.write(run.folder / HEAD, learnt)
     if here.first:
         keep(run, config, backbone)
+        # Only now that everything is stored.
         run.finish(
             num_identities=source.num_identities,
             **(
@@ -349,6 +354,7 @@ def _weights(path: Path) -> Backbone:
     """Load the network of a finished run or a released file."""
     if path.is_dir():
         return weights.load_release(released(Run.open(path)))[0]
+    # A released file may expect another input; a run always has the standard one, see `keep`.
     net, release = weights.load_release(path)
     try:
         require(release.preprocessing, standard(net.channels, net.size), "this training's input")

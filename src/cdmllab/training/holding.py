@@ -55,7 +55,7 @@ def claimed(
         if not wait or here.world_size > 1:
             raise CdmlLabError(f"{message}: wait for it to end") from None
         report(f"{message}; waiting for it to end (--redo trains a second time instead)")
-        lock.acquire(poll_interval=0.5)
+        lock.acquire(poll_interval=0.5)  # seconds
         waited = True
     try:
         yield waited

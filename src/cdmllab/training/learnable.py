@@ -46,7 +46,7 @@ def check(
     CdmlLabError : fewer than two identities; or a pair loss when no identity has two images
     """
     counts = class_sizes(labels, per_identity=per_identity)
-    counts = counts[counts > 0]
+    counts = counts[counts > 0]  # labels may have gaps
     if len(counts) < 2:
         raise CdmlLabError(
             "all images are of one identity, so the loss is 0 from the start: training needs at "

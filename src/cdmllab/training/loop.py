@@ -43,7 +43,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.run, self.config, self.place, self.prepare = run, config, place, prepare
         self.backbone, self.head = backbone, head
-        self.network: nn.Module = place.wrap(backbone)
+        self.network: nn.Module = place.wrap(backbone)  # averages gradients over processes
         self.loader = Loader(
             source,
             config.batch_size,
@@ -55,6 +55,7 @@ class Trainer:
             rank=place.rank,
             world_size=place.world_size,
         )
+        # An oracle margin needs the true easiness of every image.
         self._known_easiness = None
         if config.loss.options.get("easiness") == "known":
             self._known_easiness = datasets.known_easiness(source).to(place.device)
@@ -125,6 +126,7 @@ class Trainer:
 
     def go(self) -> Iterator[tuple[ImageBatch, HeadOutput, Tensor]]:
         """Train to the end; yield the last batch of each step, the head's output and embeddings."""
+        # An iteration over the loader is the rest of an epoch.
         while self.step < self.steps:
             waiting: list[ImageBatch] = []
             start = perf_counter()
@@ -134,11 +136,13 @@ class Trainer:
                 if len(waiting) == self.config.accumulate:
                     yield self._step(waiting)
                     waiting = []
+                    # Without reading batches that would be dropped.
                     if self.step == self.steps:
                         return
                 start = perf_counter()
 
     def _step(self, batches: list[ImageBatch]) -> tuple[ImageBatch, HeadOutput, Tensor]:
+        # The schedules of the learning rate and of the loss follow the step alone.
         lr = self.lr()
         for group in self.optimiser.param_groups:
             group["lr"] = lr
@@ -147,7 +151,7 @@ class Trainer:
             last = number == len(batches)
             # The processes exchange gradients once in each step, with its last batch.
             with nullcontext() if last else self.place.no_sync(self.network):
-                embeddings = self.network(self.prepare(batch.images))
+                embeddings = self.network(self.prepare(batch.images))  # [b, d]
                 out = self._loss(batch, embeddings)
                 # The mean over the accumulated batches.
                 self.scaler.scale(out.loss / len(batches)).backward()
@@ -159,6 +163,7 @@ class Trainer:
             # The norm is that of the true gradients, without float16's scale.
             self.scaler.unscale_(self.optimiser)
             self.gradient_norm = self._clip(self.config.optimiser.clip_norm)
+        # Skips the step, and then lowers the scale, if a float16 gradient has overflowed.
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad()
@@ -265,6 +270,7 @@ class Trainer:
             ) * self.steps_an_epoch - self.loader.left // self.config.accumulate
             if not 0 <= self.step <= self.steps:
                 raise ValueError(f"it is at step {self.step:,} of {self.steps:,}")
+        # So that `taken` continues from the number of the checkpoint.
         self._offset = taken - self.step
         self.clock.reset()
         self._began, self._before = perf_counter(), max(0.0, state["seconds"])

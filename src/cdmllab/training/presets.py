@@ -72,6 +72,7 @@ def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) ->
                 nested = {part: nested}
             values = _merge(values, nested)
     try:
+        # A name in the file has priority over the name of the file.
         return Config.parse({"name": _called(path), **values})
     except ValidationError as error:
         raise CdmlLabError(
@@ -91,6 +92,7 @@ def differing(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
     """
     a, b = one.flat(), other.flat()
     rows: list[tuple[str, Any, Any]] = []
+    # The keys of both configs, each once and in order.
     for section in dict.fromkeys((*a, *b)):
         x, y = a.get(section, "–"), b.get(section, "–")
         if isinstance(x, dict) and isinstance(y, dict):

@@ -60,7 +60,7 @@ class StandIn:
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
         """Read images: uint8 of shape (rows, size, size, channels)."""
-        some = np.asarray(rows, dtype=np.int64) % _DRAWN
+        some = np.asarray(rows, dtype=np.int64) % _DRAWN  # which of the faces
         if not self._jpegs:
             kept: NDArray[np.uint8] = self._drawn[some]
             return kept

@@ -41,7 +41,7 @@ class Recorder:
         self._truth = (
             Truth(trainer.loader.source, trainer.prepare) if self.watch.truth_every else None
         )
-        self._started, self._from = perf_counter(), trainer.step
+        self._started, self._from = perf_counter(), trainer.step  # for the time left
 
     def step(self, batch: ImageBatch, out: HeadOutput, embeddings: Tensor) -> None:
         """Record whatever is due after a step."""

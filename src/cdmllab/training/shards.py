@@ -153,6 +153,7 @@ def read(folder: Path, state: State) -> None:
                     files[rank] = stack.enter_context(safe_open(os.fspath(path), framework="pt"))
             return files[rank]
 
+        # A list, because plain values are replaced in the dicts that are iterated over.
         for inside, key, name, value in list(_leaves(state)):
             with reading(folder, f"a readable checkpoint ({plain(name, 80)})"):
                 if isinstance(value, Tensor):
@@ -233,6 +234,7 @@ def _share(tensor: Tensor, ranks: Ranks) -> range | None:
     placements = getattr(tensor, "placements", None)
     if placements is None:
         return None
+    # The rule of `Shard(0)`, compared below with the rows that are really here.
     share = ranks.share(len(tensor))
     if len(placements) != 1 or not placements[0].is_shard(0) or len(_local(tensor)) != len(share):
         raise ValueError(

@@ -28,7 +28,7 @@ class Snapshots:
     def __init__(self, images: Tensor, labels: Tensor, epochs: Iterable[int]) -> None:
         self.images, self.labels, self._recorded_epochs = images, labels, frozenset(epochs)
         self.epochs: list[int] = []
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []  # points, centres, margins
 
     @torch.no_grad()
     def __call__(self, epoch: int, backbone: Backbone, head: Head) -> None:
