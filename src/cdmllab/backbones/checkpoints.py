@@ -160,7 +160,7 @@ class _Bounded(io.BufferedReader):
 
 def _loaded(path: Path | str) -> object:
     try:
-        # The classes that the pickle names, found without importing any of them.
+        # The classes in the pickle that torch does not trust, found without importing any.
         names = get_unsafe_globals_in_checkpoint(path)
     except Exception:  # torch raises a dozen kinds of errors; `torch.load` below reports them
         names = []

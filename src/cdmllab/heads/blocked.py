@@ -116,6 +116,7 @@ class BlockedHead(MarginHead):
         target = batch.target_cos
         if centres.bias is not None:
             target = positive_logit(x, centres.rows, centres.bias, positive)
+        # Filled by the reduction, block by block.
         logits = x.new_empty(len(x), self.num_identities) if keep else None
         scale = self.policy.current_scale(self.scale).to(x.dtype)
         plan = self._plan(target, batch, positive, centres, logits, plainly)
