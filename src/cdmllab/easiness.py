@@ -39,7 +39,7 @@ def easiness_from_angle_gap(target_cos: Tensor, hardest_negative: Tensor) -> Ten
     further away than the target centre, and -1 if it is at most 30 degrees further away. DATN's
     code uses the hardness h = clip(pi/2 - (theta_neg - theta_y), 0, pi/3), which is (1 - e) pi/6.
     """
-    lead = angle(hardest_negative) - angle(target_cos)
+    lead = angle(hardest_negative) - angle(target_cos)  # radians
     return ((lead - math.pi / 3.0) / (math.pi / 6.0)).clamp(-1.0, 1.0)
 
 
@@ -61,6 +61,7 @@ def recentre(easiness: Tensor, pivot: float) -> Tensor:
         raise ValueError(f"pivot must lie strictly between -1 and 1, got {pivot}")
     if pivot == 0.0:
         return easiness
+    # Each side is stretched by a factor of its own, so that -1 and 1 stay.
     above = easiness - pivot
     return torch.where(above >= 0.0, above / (1.0 - pivot), above / (1.0 + pivot))
 
@@ -97,6 +98,7 @@ class ClassEasiness(nn.Module):
         An identity with several samples in the batch is updated once, with their mean.
         """
         identities, position = labels.unique(return_inverse=True)
+        # The mean over the samples of each of the u identities in the batch, [u].
         total = torch.zeros(len(identities), dtype=self.mean.dtype, device=self.mean.device)
         total.index_add_(0, position, easiness.to(self.mean.dtype))
         batch_mean = total / torch.bincount(position, minlength=len(identities))

@@ -63,7 +63,7 @@ def sine(cosines: Tensor) -> Tensor:
     eps = torch.finfo(cosines.dtype).eps
     c = cosines.clamp(-1.0, 1.0)
     squared = 1.0 - c * c
-    inside = squared > eps
+    inside = squared > eps  # not +-1 or its neighbour
     # The inner `where` keeps sqrt away from 0: its infinite slope times the 0 of the outer `where`
     # would be NaN.
     return torch.where(inside, torch.where(inside, squared, eps).sqrt(), squared / math.sqrt(eps))
@@ -107,6 +107,7 @@ def point_at(centre: Tensor, direction: Tensor, angle_rad: Tensor | float) -> Te
     -------
     Tensor of shape (..., d), unit length, at that angle from `centre`.
     """
+    # The part of `direction` that is orthogonal to `centre`.
     tangent = unit(direction - (direction * centre).sum(-1, keepdim=True) * centre)
     a = torch.as_tensor(angle_rad, dtype=centre.dtype, device=centre.device).unsqueeze(-1)
     return torch.cos(a) * centre + torch.sin(a) * tangent
@@ -116,6 +117,7 @@ def cap_boundary(centre: Tensor, angle_rad: float, points: int = 181) -> Tensor:
     """The closed circle at `angle_rad` from a unit `centre` of shape (3,); shape (points, 3)."""
     # The coordinate axis furthest from `centre` is never parallel to it.
     helper = torch.eye(3, dtype=centre.dtype)[centre.abs().argmin()]
+    # e1 and e2 are an orthonormal basis of the plane that is orthogonal to `centre`.
     e1 = unit(helper - (helper @ centre) * centre)
     e2 = torch.linalg.cross(centre, e1)
     t = torch.linspace(0.0, 2.0 * math.pi, points, dtype=centre.dtype).unsqueeze(-1)
@@ -129,7 +131,8 @@ def fibonacci_sphere(points: int) -> Tensor:
     if points < 1:
         raise ValueError(f"fibonacci_sphere needs at least 1 point, got {points}")
     i = torch.arange(points, dtype=torch.float64)
+    # The middles of equal steps in height: bands of equal height have equal area on a sphere.
     z = 1.0 - (2.0 * i + 1.0) / points
-    longitude = i * (math.pi * (3.0 - math.sqrt(5.0)))
+    longitude = i * (math.pi * (3.0 - math.sqrt(5.0)))  # the golden angle, 2.4 rad
     r = (1.0 - z * z).sqrt()
     return torch.stack([r * torch.cos(longitude), r * torch.sin(longitude), z], dim=-1)

@@ -60,12 +60,14 @@ class Run:
         cls, name: str, seed: int, config: Mapping[str, Any], *, within: Path | None = None
     ) -> Self:
         """Start a run called ``<name>__s<seed>__<utc>`` in `within` (default `root()`)."""
+        # With microseconds, so that two runs of one config get two folders.
         utc = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         folder = (within or root()) / f"{_as_file_name(name)}__s{seed}__{utc}"
         folder.mkdir(parents=True)
         run = cls(folder)
         text = yaml.safe_dump(dict(config), sort_keys=False)
         write_text(folder / CONFIG, text)
+        # A copy of the config, and a hash that shows whether the file was edited.
         kept = {"config": dict(config), _CONFIG_SHA256: hashlib.sha256(text.encode()).hexdigest()}
         run._write({"status": "running", "started": utc, **provenance(), **kept})
         return run
@@ -82,6 +84,7 @@ class Run:
         for name in (CONFIG, RECORD):
             if not (run.folder / name).is_file():
                 raise ValueError(f"{folder} is not a run: it has no {name}")
+        # Raises an error if the record cannot be read.
         _ = run.status
         return run
 
@@ -114,6 +117,7 @@ class Run:
         called with a message about it, by default `warnings.warn`.
         """
         folders = (within or root()).glob(f"*/{RECORD}")
+        # In the order of the times at the end of their names.
         for record in sorted(folders, key=lambda path: path.parent.name.rsplit("__", 1)[-1]):
             run = cls(record.parent)
             try:
@@ -132,6 +136,7 @@ class Run:
         hash shows that ``config.yaml`` has not been edited.
         """
         files = [(self.folder / name).stat() for name in (RECORD, CONFIG)]
+        # A changed file has another size or time, or, if one was renamed over it, another inode.
         state = [(file.st_ino, file.st_size, file.st_mtime_ns) for file in files]
         if self.folder not in _CACHE or _CACHE[self.folder][0] != state:
             record, text = (
@@ -186,6 +191,7 @@ class Run:
             a killed process leaves, is ignored instead
         """
         rows = [row for row in self._rows(strict=True) if row is not None]
+        # All columns, in the order in which they first occur.
         keys = dict.fromkeys(key for row in rows for key in row)
         return {
             key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys
@@ -215,8 +221,9 @@ class Run:
         )
         for number, line in enumerate(lines, start=1):
             try:
+                # A very long line is damage, and parsing it would cost memory.
                 row = json.loads(line) if len(line) <= LONGEST_LINE else None
-            except (ValueError, RecursionError):
+            except (ValueError, RecursionError):  # not JSON, or too deeply nested
                 row = None
             if isinstance(row, dict) and all(_is_number(value) for value in row.values()):
                 yield row
@@ -236,8 +243,10 @@ class Run:
         before = old.get("git_commit", UNKNOWN)
         if before != now["git_commit"]:
             kept["earlier_commits"] = [*old.get("earlier_commits", []), before]
+        # Uncommitted changes in one part of a run count for all of it.
         if old.get("git_dirty"):
             now["git_dirty"] = True
+        # Earlier versions did not record `citable`: judge by the commit.
         was_citable = old.get("citable", not is_unknown(before) and not old.get("git_dirty"))
         now["citable"] = now["citable"] and was_citable
         self._write({**kept, "status": "running", **now})
@@ -264,5 +273,8 @@ def _is_number(value: object) -> bool:
 
 def _as_file_name(name: str) -> str:
     """A config's name made safe for a folder's: no separators or control characters, and short."""
+    # Control characters, separators and what Windows forbids become a dash. A leading dot would
+    # hide the folder, a leading dash look like an option.
     plain = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', "-", name).lstrip(".-") or "run"
+    # Cut by bytes, and drop a character that was cut in two.
     return plain.encode()[:_NAME_BYTES].decode(errors="ignore")

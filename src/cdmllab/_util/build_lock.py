@@ -25,6 +25,7 @@ def claimed(target: Path) -> Iterator[None]:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     file = target.parent.resolve() / f".{target.name}.lock"
+    # One lock object for each file of this process, so that a thread can claim it again.
     lock = FileLock(file, is_singleton=True)
     try:
         lock.acquire(timeout=0)
@@ -33,6 +34,7 @@ def claimed(target: Path) -> Iterator[None]:
             f"another process is building {plain(target, 200)}: wait for it to end"
         ) from None
     try:
+        # The temporary names of `replacing`, whose random part has eight digits.
         clear_leftovers(target.parent.glob(f".{glob.escape(target.name)}.????????.tmp"))
         yield
     finally:

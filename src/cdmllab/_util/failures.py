@@ -19,6 +19,7 @@ def sentence(error: BaseException) -> str:
         return plain(
             f"{error.strerror}{f': {plain(error.filename, 200)}' if error.filename else ''}"
         )
+    # Any other error is unexpected: one sentence for the user, and a file with the traceback.
     path = keep_traceback(error, Path(tempfile.gettempdir()) if _writable() else None)
     where = (
         f"details are in {plain(path, 150)}"

@@ -20,7 +20,8 @@ from filelock import FileLock, Timeout
 from cdmllab._util import safe_yaml
 from cdmllab.errors import DataError, plain, reading
 
-_AT_WORK, _NEW_S = ".lock", 60.0
+_AT_WORK, _NEW_S = ".lock", 60.0  # the lock in a workshop, and seconds
+# The temporary names of `replacing`, and those of checkpoints, which have no random part.
 _LEFT = re.compile(r"\..+\.([0-9a-f]{8}\.)?tmp")
 LARGEST_JOURNAL, LONGEST_LINE = 256 << 20, 1 << 20  # bytes
 LARGEST_TEXT = 32 << 20  # bytes of a JSON or text file that is read into memory
@@ -34,6 +35,7 @@ def replacing(path: Path | str) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Next to the target, because a rename cannot cross file systems.
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
@@ -113,6 +115,7 @@ def leads_outside(name: str) -> bool:
     """Whether an untrusted name leads out of a folder, on this system or on Windows."""
     slashed = name.replace("\\", "/")
     parts = PurePosixPath(slashed).parts
+    # A colon in the first part is that of a Windows drive.
     return slashed.startswith("/") or ".." in parts or ":" in "".join(parts[:1]) or "\0" in slashed
 
 
@@ -149,6 +152,7 @@ def opened(path: Path | str, *, at_most: int, links: bool = True) -> Iterator[Bi
     OSError : it does not exist or cannot be opened
     """
     follow = 0 if links else os.O_NOFOLLOW
+    # O_NOFOLLOW alone would fail with a message about too many levels of links.
     if not links and Path(path).is_symlink():
         raise DataError(f"{plain(path, 200)} is a link, not a regular file")
     # Without O_NONBLOCK, opening a pipe would wait for a writer.
@@ -219,6 +223,7 @@ def _escaped(character: str) -> str:
         return "\\\\"
     if 0xDC80 <= code <= 0xDCFF:  # a surrogate, by which Python represents a byte that is not UTF-8
         return f"\\x{code - 0xDC00:02x}"
+    # Control characters, surrogates, line and paragraph separators.
     if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
         return f"\\x{code:02x}" if code < 128 else f"\\u{code:04x}"
     return character

@@ -37,6 +37,7 @@ class TensorPeak(TorchDispatchMode):
         return self._most / 2**20
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # Tensors that come in from outside are known, but not counted.
         for storage in _storages((args, kwargs)):
             self._known.setdefault(storage, True)
         out = func(*args, **(kwargs or {}))
@@ -44,6 +45,7 @@ class TensorPeak(TorchDispatchMode):
             if storage not in self._known:
                 self._known[storage] = True
                 self._now += storage.nbytes()
+                # Subtract the storage when it is freed, but not at the end of the program.
                 weakref.finalize(storage, self._gone, storage.nbytes()).atexit = False
         self._most = max(self._most, self._now)
         return out

@@ -35,13 +35,14 @@ def check(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
     ------
     ValueError : names the option, what was expected and what was given
     """
-    kinds = _kinds(getattr(function, "func", function))
+    kinds = _kinds(getattr(function, "func", function))  # of a partial, its function
     for key, value in options.items():
         if isinstance(value, int) and abs(value) > MOST and not key.endswith("seed"):
             raise ValueError(f"option {key!r} is {plain(value, 40)}; at most {MOST:,} is allowed")
         if key not in kinds:
             continue
         try:
+            # As JSON, in which a strict validator accepts a list for a tuple.
             kinds[key].validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
             _, message = first_error(error)

@@ -52,9 +52,10 @@ def stop_on_signals() -> dict[int, Any]:
     before: dict[int, Any] = {}
     if threading.current_thread() is not threading.main_thread():
         return before
-    began: list[float] = []
+    began: list[float] = []  # the time of the first signal
 
     def stop(number: int, _: FrameType | None) -> None:
+        # The first signal raises; others are ignored until the time to clean up is over.
         if not began:
             began.append(time.monotonic())
             raise Stopped(number)
@@ -89,6 +90,7 @@ def end_with_parent() -> None:
     if parent is not None:
 
         def watch() -> None:
+            # Returns when the parent has ended, in whatever way.
             parent.join()
             os._exit(1)
 
@@ -100,17 +102,18 @@ def nobody_reads() -> bool:
     import select
 
     try:
+        # Without an event to wait for, poll reports only errors and a closed reader.
         poll = select.poll()
         poll.register(sys.__stdout__.fileno(), 0)  # type: ignore[union-attr]
         return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, OSError, ValueError):  # no poll on Windows, or no output
         return False
 
 
 def print_nowhere() -> None:
     """Discard remaining output, about which Python would complain when it exits."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 1)  # standard output
     os.close(nowhere)
 
 

@@ -26,6 +26,7 @@ class _Loader(yaml.SafeLoader):
     Unlike PyYAML's own, it reads dates as text and ``1e-3`` as a number.
     """
 
+    # The patterns by which unquoted text is read as another type, without that of dates.
     yaml_implicit_resolvers = {  # noqa: RUF012  as in the class above
         first: [(tag, pattern) for tag, pattern in known if tag in _PLAIN]
         for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -58,6 +59,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+# PyYAML's own pattern requires a dot and a signed exponent: 1e-3 would be text.
 _Loader.add_implicit_resolver(
     f"{_PREFIX}float",
     re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+$"),
@@ -103,7 +105,7 @@ def _refused(problem: str, at: Any) -> yaml.MarkedYAMLError:
 def _check_keys(node: yaml.MappingNode) -> None:
     seen = set()
     for key, _ in node.value:
-        if key.tag == f"{_PREFIX}merge":
+        if key.tag == f"{_PREFIX}merge":  # "<<"
             continue
         if not isinstance(key, yaml.ScalarNode) or key.tag != f"{_PREFIX}str":
             label = (
@@ -126,7 +128,7 @@ def _size(node: yaml.Node, known: dict[int, int | None]) -> int:
         if count is None:
             raise _refused("an alias refers to a node that contains it", node)
         return count
-    known[id(node)] = None
+    known[id(node)] = None  # being counted
     total = 1
     if isinstance(node, yaml.SequenceNode):
         total += sum(_size(child, known) for child in node.value)

@@ -98,8 +98,10 @@ def curve(
         return _over_time(name, values, place, options)
     sizes = _sizes(values) if axis == "class_size" else None
     count = IDENTITIES if sizes is None else len(sizes)
+    # A loss that has gone through the training up to the sample's progress.
     policy = _create(name, count, sizes, place, options)
     _train(policy, place, sizes, range(round(place.progress * place.batches)))
+    # Only the quantity of the axis varies; the others are those of the place.
     x = torch.from_numpy(values)
     return _look(
         policy,
@@ -120,6 +122,7 @@ def _over_time(name: str, values: Floats, place: Place, options: dict[str, objec
         raise ValueError("progress must rise within [0, 1]")
     policy, done, parts_of_epochs = _create(name, IDENTITIES, None, place, options), 0, []
     for progress in values:
+        # Continue the training from the place before to this one.
         until = round(progress * place.batches)
         _train(policy, place, None, range(done, until))
         done = until
@@ -159,10 +162,12 @@ def _train(
     policy: MarginPolicy, place: Place, sizes: NDArray[np.int64] | None, batches: range
 ) -> None:
     """Let a loss observe training batches, in which identities are as common as their sizes say."""
+    # About 512 samples in a batch if sizes are given, otherwise two of each identity.
     share = np.ones(IDENTITIES) if sizes is None else sizes * (256.0 / sizes.sum())
     each = torch.from_numpy(np.maximum(np.round(2 * share), 2).astype(np.int64))
     labels = torch.arange(len(each)).repeat_interleave(each)
     n = len(labels)
+    # Half of an identity's samples are on each side of its mean, _SCATTER radians away.
     side = torch.cat([torch.arange(int(k)) % 2 for k in each]) * 2.0 - 1.0
     unit = torch.zeros(n, _DIM)
     unit[:, 0], unit[:, 1] = math.cos(_SCATTER), math.sin(_SCATTER) * side
@@ -185,8 +190,10 @@ def _batch(
     place: Place,
 ) -> Batch:
     batch = Batch(labels, own, norm, place.progress, hardest_negative=other)
+    # There is one negative: the mean over the hard ones is its cosine, or 0 if it is not hard.
     hard = torch.where(policy.hard(other.unsqueeze(1), batch)[:, 0], other, 0.0)
     scale = policy.current_scale(torch.tensor(place.scale, dtype=torch.float64))
+    # The log-sum-exp of c - 1 equal negatives.
     partition = scale * other + math.log(max(count - 1, 1))
     return replace(batch, hard_negative_mean=hard, negative_partition=partition)
 
@@ -209,10 +216,12 @@ def _look(
     target = policy.margined(own, batch)
     (slope,) = torch.autograd.grad(target.sum(), own)
     scale = policy.current_scale(torch.tensor(place.scale, dtype=torch.float64)).double()
+    # What the loss adds to the negative's cosine.
     raised = policy.negatives(other.unsqueeze(1), batch)[:, 0] - other
     offset = policy.class_offset()
     target_offset = torch.zeros_like(other) if offset is None else offset[labels] / scale
     theirs = 0.0 if offset is None else offset[middle] / scale
+    # The lead shrinks at the target, at the negative, and by the difference of their offsets.
     margin = own - target + raised + theirs - target_offset
     parts = (scale * (target + target_offset), slope, margin)
     return Curve(values.copy(), *(part.detach().double().numpy() for part in parts))

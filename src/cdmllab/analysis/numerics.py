@@ -42,6 +42,7 @@ def survey(
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(samples, embedding_dim, generator=generator).to(dtype).requires_grad_()
+    # The centre of each sample is its own embedding: the true cosine is exactly 1 (or -1).
     centres = F.normalize(-x.detach() if opposite else x.detach())
     cosines = (F.normalize(x) * centres).sum(dim=1)
     margined = target(cosines)

@@ -41,6 +41,7 @@ def umap(embeddings: ArrayLike, *, neighbours: int = 15, seed: int = 0) -> Float
         warnings.simplefilter("ignore", ImportWarning)  # from its optional part for TensorFlow
         from umap import UMAP
 
+    # With a seed UMAP uses one thread, and warns if it is asked for more.
     model = UMAP(n_neighbors=neighbours, metric="cosine", init="pca", random_state=seed, n_jobs=1)
     threads = torch.get_num_threads()
     try:
@@ -59,6 +60,7 @@ def neighbours_kept(embeddings: ArrayLike, flat: ArrayLike, k: int = 10) -> floa
     embeddings, flat : shapes (n, d) and (n, 2)
     k : number of neighbours, less than n
     """
+    # Among unit vectors the Euclidean distance gives the same neighbours as the angle.
     before, after = (
         _nearest(directions(embeddings), k),
         _nearest(np.asarray(flat, dtype=np.float64), k),
@@ -117,6 +119,7 @@ def directions(embeddings: ArrayLike) -> Floats:
 def _nearest(points: Floats, k: int) -> NDArray[np.int64]:
     if len(points) <= k:
         raise ValueError(f"{k} neighbours need more than {k} points, got {len(points)}")
+    # Without an argument, `kneighbors` does not count a point as its own neighbour.
     neighbours: NDArray[np.int64] = (
         NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
     )

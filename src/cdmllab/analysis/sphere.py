@@ -34,7 +34,8 @@ def nearest_deg(points: ArrayLike) -> Floats:
     p = torch.as_tensor(points).detach().double()
     if p.ndim != 2 or len(p) < 2:
         raise ValueError(f"points must have shape (n, d) with n at least 2, got {tuple(p.shape)}")
-    cosines = unit(p) @ unit(p).T
+    cosines = unit(p) @ unit(p).T  # [n, n]
+    # With -1 on the diagonal no point is its own neighbour.
     nearest: Floats = torch.rad2deg(
         torch.acos(cosines.fill_diagonal_(-1.0).amax(dim=1).clamp(-1.0, 1.0))
     ).numpy()
@@ -81,10 +82,12 @@ def most_even(count: int, dim: int, *, seed: int = 0, steps: int = 1200) -> Tens
         optimiser = torch.optim.Adam([x])
         itself = torch.full((count,), math.inf, dtype=torch.float64).diag()  # exp(-inf) = 0
         for step in range(steps):
+            # The sharpness rises from 4 to 2,000, and the learning rate falls from 0.05 to 0.0001.
             share = step / max(steps - 1, 1)
             sharpness = 4.0 * 500.0**share
             optimiser.param_groups[0]["lr"] = 0.05 * 0.002**share
             p = unit(x)
+            # A smooth maximum of the cosines; the diagonal is excluded by `itself`.
             energy = torch.logsumexp((sharpness * (p @ p.T) - itself).flatten(), 0) / sharpness
             optimiser.zero_grad()
             energy.backward()
@@ -110,8 +113,9 @@ def chance_density(angle_deg: ArrayLike, dim: int) -> Floats:
     if dim < 2:
         raise ValueError(f"directions need at least 2 dimensions, got {dim}")
     theta = np.radians(np.asarray(angle_deg, dtype=np.float64))
+    # Γ(d/2) / (√π Γ((d - 1)/2)) gives an integral of 1 over radians; Γ itself would overflow.
     scale = math.exp(math.lgamma(dim / 2) - math.lgamma((dim - 1) / 2)) / math.sqrt(math.pi)
-    density: Floats = scale * np.sin(theta) ** (dim - 2) * math.pi / 180.0
+    density: Floats = scale * np.sin(theta) ** (dim - 2) * math.pi / 180.0  # per degree
     return density
 
 
@@ -131,6 +135,7 @@ def spectrum(embeddings: ArrayLike) -> Floats:
         raise ValueError(
             f"embeddings must have shape (n, d) with n at least 2, got {tuple(x.shape)}"
         )
+    # The squared singular values of centred directions are proportional to the variances.
     variance = torch.linalg.svdvals(x - x.mean(dim=0)).square()
     shares: Floats = (variance / variance.sum()).numpy()
     return shares

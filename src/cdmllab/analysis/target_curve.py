@@ -66,11 +66,13 @@ def mixed_derivatives(
         c = c.detach().requires_grad_()
         with torch.enable_grad():
             target = policy.margined(c[:1], _batch(c[:1], 0.0, 0.0))
+            # Class 0 is the positive.
             loss = F.cross_entropy(
                 scale * torch.cat([target, c[1:]])[None], torch.zeros(1, dtype=torch.int64)
             )
             return torch.autograd.grad(loss, c)[0]
 
+    # Central differences: a step up and a step down in each of the first two cosines.
     step = 1e-5 * torch.eye(len(cosines), dtype=cosines.dtype)
     by_target, by_negative = (
         (gradient(cosines + h) - gradient(cosines - h)) / 2e-5 for h in step[:2]
@@ -107,6 +109,7 @@ def pull(
     with torch.enable_grad():
         c = torch.cos(theta)
         target = policy.margined(c, _batch(c, other_cos, 0.0))
+        # c - 1 negatives of one cosine: their log-sum-exp is log(c - 1) + s cos.
         loss = F.softplus(math.log(num_identities - 1) + scale * (other_cos - target))
         (slope,) = torch.autograd.grad(loss.sum(), theta)
     return slope
@@ -137,6 +140,7 @@ def alike(policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identiti
     with torch.enable_grad():
         c = torch.cos(theta)
         target = policy.margined(c, _batch(c, 0.0, 0.0))
+        # The negatives have the target's cosine, but without the margin.
         loss = F.softplus(math.log(num_identities - 1) + scale * (c - target))
         (slope,) = torch.autograd.grad(loss.sum(), theta)
     return Alike(loss.detach(), slope)

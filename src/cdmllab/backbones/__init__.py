@@ -18,6 +18,7 @@ __all__ = [
     "fast_precision", "names", "options",
 ]  # fmt: skip
 
+# Blocks in each of four stages. The r50 of arcface_torch is not torchvision's (3, 4, 6, 3).
 DEPTHS = {"r18": (2, 2, 2, 2), "r34": (3, 4, 6, 3), "r50": (3, 4, 14, 3), "r100": (3, 13, 30, 3)}
 _IR_NETS = {18: "r18", 34: "r34", 50: "r50", 101: "r100"}
 

@@ -25,6 +25,7 @@ def fast_precision(device: torch.device) -> Precision:
     if device.type == "cuda":
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
+        # Older versions of torch cannot report the processor's instructions.
         features: Mapping[str, Any] = (
             torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         )
@@ -95,11 +96,14 @@ class Backbone(nn.Module):
             raise ValueError(
                 f"images must have shape (b, {c}, {s}, {s}), got {tuple(images.shape)}"
             )
+        # The layout of the images decides that of all later maps.
         order = torch.channels_last if self._channels_last else torch.contiguous_format
         images = images.contiguous(memory_format=order)
         dtype, device = _DTYPES[self._precision], images.device.type
         with torch.autocast(device, dtype) if dtype else nullcontext():
             maps = self.trunk(images)
+        # The output part in full precision, even if the caller has switched autocast on. Devices
+        # without autocast would reject the context.
         with (
             torch.autocast(device, enabled=False)
             if torch.amp.is_autocast_available(device)
@@ -144,7 +148,9 @@ class Backbone(nn.Module):
             channels_last,
             checkpointing,
         )
+        # The weights need the same layout as the maps.
         self.to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+        # `nn.Module.compile` leaves its result here, and it would outlive a change of the options.
         self._compiled_call_impl = None
         if compiled:
             self.compile()
@@ -184,6 +190,7 @@ def _statistics_kept(block: nn.Module) -> Iterator[None]:
     norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
+        # Momentum 0 leaves the running mean and variance as they are; no counter, no count.
         norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield

@@ -137,6 +137,7 @@ def _twin(name: str) -> Backbone:
 class _Inert(dict[Any, Any]):
     """A replacement for ignored objects: accepts any state from a pickle and does nothing."""
 
+    # A dict has no hash, but in a pickle such an object may be in a set or be a key.
     __hash__ = object.__hash__  # type: ignore[assignment]
 
     def __init__(self, *_: object, **__: object) -> None:
@@ -159,6 +160,7 @@ class _Bounded(io.BufferedReader):
 
 def _loaded(path: Path | str) -> object:
     try:
+        # The classes in the pickle that torch does not trust, found without importing any.
         names = get_unsafe_globals_in_checkpoint(path)
     except Exception:  # torch raises a dozen kinds of errors; `torch.load` below reports them
         names = []
@@ -181,6 +183,7 @@ def _loaded(path: Path | str) -> object:
 
 def _inside(loaded: object, path: Path | str) -> State:
     """The state dict in a loaded file, which may be a training checkpoint around it."""
+    # Training checkpoints keep the network one level down; the first known key wins.
     for key in _INSIDE:
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

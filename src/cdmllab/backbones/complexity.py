@@ -92,13 +92,16 @@ def layers(net: Backbone) -> list[Layer]:
     over the convolutions on it, where the jump is the distance in input pixels between neighbours
     on a convolution's input map.
     """
+    # Without options `speed_up` turns off compiling, checkpointing and lower precisions.
     twin = copy.deepcopy(net).to("meta", torch.float32).eval().speed_up()  # shapes only
     result: list[Layer] = []
 
     def note(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], out: Tensor) -> None:
+            # Layers run one after the other, and a shortcut's 1x1 convolution adds nothing.
             field = result[-1].receptive_field if result else 1
             if isinstance(module, nn.Conv2d):
+                # The jump follows from the sides of the image and of this layer's map, rounded up.
                 field += (module.kernel_size[0] - 1) * -(-net.size // inputs[0].shape[-1])
             result.append(
                 Layer(
@@ -114,8 +117,9 @@ def layers(net: Backbone) -> list[Layer]:
 
         return hook
 
+    # Hooks are called in the order of execution, which `named_modules` need not have.
     for name, module in twin.named_modules():
-        if not list(module.children()):
+        if not list(module.children()):  # a leaf
             module.register_forward_hook(note(name))
     twin(torch.zeros(1, net.channels, net.size, net.size, device="meta"))
     return result
@@ -131,6 +135,7 @@ def stages(net: Backbone, prefixes: Sequence[str]) -> list[tuple[int, int, int]]
     parts = layers(net)
     out = []
     for prefix in prefixes:
+        # With the dot `layer1` does not match `layer10`.
         stage = [layer for layer in parts if f"{layer.name}.".startswith(f"{prefix}.")]
         if not stage:
             raise ValueError(f"the network has no layer whose name begins with {prefix!r}")
@@ -146,6 +151,7 @@ def stages(net: Backbone, prefixes: Sequence[str]) -> list[tuple[int, int, int]]
 
 def _macs(module: nn.Module, out: Tensor) -> int:
     if isinstance(module, nn.Conv2d):
+        # The values that an output is computed from: kernel area x input channels of its group.
         return (
             out[0].numel()
             * module.in_channels

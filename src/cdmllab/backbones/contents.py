@@ -86,6 +86,7 @@ def check_archive(path: Path | str) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         for member in archive.infolist():
+            # A stored member is as large as its data; the second test catches a header that lies.
             if (
                 member.compress_type != zipfile.ZIP_STORED
                 or member.file_size != member.compress_size

@@ -74,7 +74,7 @@ class DlibBlock(nn.Module):
 
     def __init__(self, width_in: int, width_out: int, halve: bool) -> None:
         super().__init__()
-        self.halve, self.added = halve, width_out - width_in
+        self.halve, self.added = halve, width_out - width_in  # channels of zeros to add
         self.conv1 = _convolution(width_in, width_out, 3, *((2, 0) if halve else (1, 1)))
         self.conv2 = _convolution(width_out, width_out, 3, 1, 1)
 
@@ -82,6 +82,7 @@ class DlibBlock(nn.Module):
         """Shape (b, width_in, h, w) to (b, width_out, h, w), or h and w halved if `halve`."""
         y: Tensor = self.conv2(F.relu(self.conv1(x)))
         if self.halve:
+            # F.pad counts from the last axis, so the last pair appends channels of zeros.
             x = F.pad(F.avg_pool2d(x, 2), (0, 0, 0, 0, 0, self.added))
             y = F.pad(y, (0, x.shape[3] - y.shape[3], 0, x.shape[2] - y.shape[2]))
         return F.relu(y + x)
@@ -103,7 +104,7 @@ class DlibResNet(Backbone):
     def __init__(self, embedding_dim: int = 128, size: int = 150, channels: int = 3) -> None:
         super().__init__(embedding_dim, size, channels, SIZES)
         self.stem = _convolution(channels, 32, 7, 2, 0)
-        widths = [32, *BLOCKS.values()]
+        widths = [32, *BLOCKS.values()]  # block k has widths[k] channels as input
         self.blocks = nn.ModuleDict(
             {
                 name: DlibBlock(widths[k], width, "down" in name)
@@ -123,6 +124,7 @@ class DlibResNet(Backbone):
         return embeddings
 
     def _parameter_dtype(self) -> torch.dtype:
+        # This network has no running mean, from which the base class takes the dtype.
         return self.fc.weight.dtype
 
 
@@ -164,6 +166,7 @@ def _face_api_names() -> dict[str, str]:
     """Our name for each tensor of face-api's file."""
     parts = {"conv/filters": "conv.weight", "conv/bias": "conv.bias",
              "scale/weights": "affine.weight", "scale/biases": "affine.bias"}  # fmt: skip
+    # First the convolutions, face-api's path and ours, then the parts of each.
     modules = {"conv32_down": "stem"}
     modules |= {
         f"conv{block}/{conv}": f"blocks.{block}.{conv}"
@@ -178,8 +181,10 @@ def _permuted(
     tensors: Mapping[str, NDArray[np.generic]], name: str, ours: Tensor, path: Path | str
 ) -> Tensor:
     """A tensor of the file with its axes in PyTorch's order: TensorFlow has the outputs last."""
+    # From (h, w, in, out) to (out, in, h, w), and from (in, out) to (out, in).
     order = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}[ours.ndim]
     values = tensors[name]
+    # Our shape, permuted back: the shape that the file has to have.
     expected = tuple(ours.shape[order.index(axis)] for axis in range(ours.ndim))
     if values.shape != expected or values.dtype != np.float32:
         raise DataError(

@@ -46,7 +46,7 @@ class IResNetBlock(nn.Module):
     ) -> None:
         super().__init__()
         inner = width_out // 2 if kind == "bottleneck" else width_out
-        first, second = (stride, 1) if early else (1, stride)
+        first, second = (stride, 1) if early else (1, stride)  # strides of the two convolutions
         self.bn1 = nn.BatchNorm2d(width_in)
         if kind == "bottleneck":
             self.conv1: nn.Module = nn.Conv2d(width_in, inner, 1, stride=first, bias=False)
@@ -144,14 +144,17 @@ class IResNet(Backbone):
         self.norm_eps = norm_eps
         from_stem = downsample == "stem"
         build = partial(IResNetBlock, kind=block, early=downsample == "early")
+        # Stem, four stages and output, with the names of public checkpoints.
         self.conv1 = conv3x3(channels, width, 2 if from_stem else 1)
         self.bn1 = nn.BatchNorm2d(width)
         self.prelu = nn.PReLU(width)
+        # Channels and side of the map between the stages.
         now, side = width, -(-size // 2) if from_stem else size
         for stage, (depth, wide) in enumerate(zip(depths, widths, strict=True)):
-            stride = 1 if from_stem and stage == 0 else 2
+            stride = 1 if from_stem and stage == 0 else 2  # the stem has halved already
+            # The first block of a stage changes size and width, the others keep both.
             blocks = [build(now, wide, stride), *(build(wide, wide) for _ in range(depth - 1))]
-            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))  # the names in checkpoints
             now, side = wide, -(-side // stride)
         self.bn2 = nn.BatchNorm2d(now)
         self.dropout = nn.Dropout(dropout)

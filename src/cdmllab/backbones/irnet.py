@@ -81,7 +81,7 @@ class IRNet(Backbone):
             )
         if width < 1:
             raise ValueError(f"width must be a positive number of channels, got {width}")
-        last, side = 8 * width, -(-size // 16)
+        last, side = 8 * width, -(-size // 16)  # channels and side of the last map
         self.input_layer = nn.Sequential(
             nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width)
         )
@@ -94,11 +94,12 @@ class IRNet(Backbone):
         )
         blocks, now = [], width
         for stage, depth in enumerate(depths):
-            wide = width << stage
+            wide = width << stage  # doubled at each stage
             blocks += [IRBlock(now, wide, 2), *(IRBlock(wide, wide, 1) for _ in range(depth - 1))]
             now = wide
         self.body = nn.Sequential(*blocks)
         for module in self.modules():
+            # He initialisation; a network on the meta device has no values to set.
             if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:
@@ -108,6 +109,7 @@ class IRNet(Backbone):
         x = self.input_layer(images)
         for block in self.body:
             x = self._block(block, x)
+        # In checkpoints this BatchNorm belongs to the output, but it works on maps, like the trunk.
         maps: Tensor = self.output_layer[0](x)
         return maps
 

@@ -22,6 +22,7 @@ def measure(names: Sequence[str], rounds: int = 3) -> dict[str, Any]:
     rounds : number of rounds, of which the median is reported. Each round runs every network once,
         so that other load on the machine affects all networks alike
     """
+    # r18 comes first, and once, even if it is among the names.
     nets = {name: backbones.create(name).eval() for name in dict.fromkeys(["r18", *names])}
     seconds: dict[str, list[float]] = {name: [] for name in nets}
     with torch.inference_mode():
@@ -81,6 +82,7 @@ def milliseconds(record: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     is not affected.
     """
     every = [way["batch_1"] for model in record["models"] for way in model["ways"]]
+    # Every network was measured together with R18, so ms / ratio is one measurement of R18.
     r18 = statistics.median(one["ms"] / one["ratio_to_r18"] for one in every)
     return {
         way: {name: r18 * ratio for name, ratio in ratios.items()}

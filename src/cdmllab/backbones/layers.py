@@ -31,6 +31,7 @@ def shortcut(width_in: int, width_out: int, stride: int) -> nn.Sequential:
 
 def global_depthwise(width: int, side: int) -> nn.Sequential:
     """A learnt weighted sum over each channel's pixels: (b, width, side, side) to (b, width)."""
+    # A filter as large as the map gives one value per channel.
     return nn.Sequential(
         nn.Conv2d(width, width, side, groups=width, bias=False), nn.BatchNorm2d(width), nn.Flatten()
     )

@@ -64,11 +64,12 @@ def network(state: Mapping[str, Tensor], path: Path | str) -> tuple[State, Origi
     ------
     CdmlLabError : no network of a known layout, or more than one
     """
+    # Every prefix under which both names of a kind occur.
     networks = [
         (key.removesuffix(first), kind)
         for kind, (first, second) in _KINDS.items()
         for key in state
-        if key == first or key.endswith(f".{first}")
+        if key == first or key.endswith(f".{first}")  # at a dot, not within a name
         if key.removesuffix(first) + second in state
     ]
     if not networks:
@@ -90,7 +91,7 @@ def network(state: Mapping[str, Tensor], path: Path | str) -> tuple[State, Origi
 
 
 def _origin(kind: str, prefix: str, state: Mapping[str, Tensor], path: Path) -> Origin:
-    parts = prefix.split(".")
+    parts = prefix.split(".")  # "model.net." to ["model", "net", ""]
     if kind == "small network":
         return Origin("cdmllab", {}, INSIGHTFACE)
     if "net" in parts:

@@ -50,7 +50,7 @@ class SmallNet(Backbone):
             nn.PReLU(width),
         )
         blocks = []
-        now, side = width, size
+        now, side = width, size  # channels and side of the map
         while side > 4:
             wider = min(2 * now, 4 * width)
             blocks.append(SmallBlock(now, wider))

@@ -21,7 +21,7 @@ def check(state: Mapping[str, Tensor], where: object) -> None:
     CdmlLabError : naming the first tensor with NaN, infinite values or a negative variance
     """
     for name, tensor in state.items():
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point():  # BatchNorm's counters
             continue
         wrong = int((~torch.isfinite(tensor)).sum())
         if wrong:

@@ -26,6 +26,7 @@ from cdmllab.errors import DataError, MissingError, reader
 
 Array = NDArray[np.generic]
 _LARGEST = 8 << 30  # bytes; larger files are rejected
+# NumPy's name for each stored type; "<" is little-endian.
 _STORED = {
     "float32": "<f4",
     "int32": "<i4",
@@ -104,6 +105,7 @@ def read(path: Path | str) -> dict[str, Array]:
     path = Path(path)
     tensors: dict[str, Array] = {}
     for group in _groups(path):
+        # The files of a group are one stream: a tensor may continue in the next file.
         content = b"".join(_file(path, name) for name in group.paths)
         start = 0
         for weight in group.weights:
@@ -118,6 +120,7 @@ def read(path: Path | str) -> dict[str, Array]:
                 )
             tensors[weight.name] = _values(weight, part)
             start += weight.size
+        # Bytes that no tensor needs mean that manifest and files do not belong together.
         if start != len(content):
             raise DataError(
                 f"{path}: {', '.join(group.paths)} has {len(content):,} bytes, but its tensors "
@@ -140,6 +143,7 @@ def _groups(path: Path) -> list[Group]:
 
 
 def _file(manifest: Path, name: str) -> bytes:
+    # Only a bare file name: no folder in the notation of any system, no drive letter, no NUL.
     if PurePosixPath(name).name != name or name in ("", "..") or set(name) & set("\\:\0"):
         raise DataError(f"{manifest} names the file {name!r}, which is not in the same folder")
     try:
@@ -155,6 +159,7 @@ def _values(weight: Weight, part: bytes) -> Array:
     quantisation = weight.quantization
     if quantisation is None:
         return stored.astype(weight.dtype)
+    # float16 values are only shortened: there is nothing to scale.
     if quantisation.scale is None or quantisation.min is None:
         return stored.astype(np.float32)
     # In double precision and rounded once, like the numbers of JavaScript.

@@ -51,6 +51,7 @@ def _register(name: str) -> None:
             name, embedding_dim=num_classes, channels=in_chans, size=img_size, **options
         )
         standard = preprocessing.standard(in_chans, img_size)
+        # The config of this very network, which may have another size or other channels.
         own = {
             **default_cfgs[f"{PREFIX}{name}"],
             "input_size": (in_chans, img_size, img_size),
@@ -58,11 +59,13 @@ def _register(name: str) -> None:
             "std": tuple(standard["std"]),
             "num_classes": num_classes,
         }
+        # Attributes that timm and its users read from a model.
         vars(net).update(
             pretrained_cfg=own, default_cfg=own, num_classes=num_classes, num_features=num_classes
         )
         return net
 
+    # A function of this module with that name, as in timm's own modules.
     build.__name__ = build.__qualname__ = f"{PREFIX}{name}"
     globals()[build.__name__] = register_model(build)
 

@@ -53,7 +53,7 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
     ValueError : unknown name or option
     """
     state, origin = checkpoints.recognise(path)
-    options = {**implied(name, origin), **options}
+    options = {**implied(name, origin), **options}  # what is given wins
     # Compare names and shapes without memory first: an untrusted file may claim huge tensors.
     with torch.device("meta"):
         net = backbones.create(name, **options)
@@ -63,6 +63,7 @@ def load(name: str, path: Path | str, **options: object) -> Backbone:
         hint = f" (it fits {fitting})" if fitting else ""
         raise CdmlLabError(f"{path} does not contain the weights of {name}{hint}: {problem}")
     net = backbones.create(name, **options)
+    # An old checkpoint may lack BatchNorm's counters: those of the new network stay.
     net.load_state_dict(net.state_dict() | state)
     soundness.check(net.state_dict(), path)
     return net.eval()
@@ -161,6 +162,7 @@ def save_release(
         )
     state = {key: value.contiguous() for key, value in net.state_dict().items()}
     soundness.check(state, path)
+    # The options must build this very network, or the file could not be loaded again.
     with torch.device("meta"):
         twin = backbones.create(name, **(options or {}))
     problem = checkpoints.mismatch(twin, state) or _difference(twin, net)
@@ -173,6 +175,7 @@ def save_release(
             key: value.half() if value.is_floating_point() else value
             for key, value in state.items()
         }
+        # float16 ends at 65,504; `half` makes anything larger infinite.
         large = [key for key, value in state.items() if not torch.isfinite(value).all()]
         if large:
             raise ValueError(
@@ -196,7 +199,7 @@ def _in_order(content: bytes) -> bytes:
     The library writes it in an order that differs between processes. The layout is an 8-byte
     length, the header in JSON, and the data (https://github.com/huggingface/safetensors).
     """
-    (length,) = struct.unpack("<Q", content[:8])
+    (length,) = struct.unpack("<Q", content[:8])  # little-endian, unsigned
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     written = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
@@ -208,6 +211,7 @@ def _difference(expected: Backbone, net: Backbone) -> str | None:
     """The first layer that differs although its parameters fit, by a stride or eps; or None."""
     others = dict(net.named_modules())
     for name, layer in expected.named_modules():
+        # A layer's text has its stride, padding and eps, which a state dict does not contain.
         if not list(layer.children()) and str(layer) != str(others.get(name)):
             return f"{name} is {others.get(name)} instead of {layer}"
     return None

@@ -48,6 +48,7 @@ class _Sentences(TyperGroup):
         try:
             with processes.stoppable():
                 done = super().invoke(ctx)
+                # Flushed here, so that a closed pipe is reported below, and not when Python exits.
                 if sys.stdout is not None:
                     sys.stdout.flush()
                 return done
@@ -57,6 +58,7 @@ class _Sentences(TyperGroup):
             typer.echo("\ncdmllab: stopped; finished work is kept", err=True)
             raise typer.Exit(processes.exit_code(error)) from None
         except BaseException as error:  # a panic in a Rust extension is not an Exception
+            # End as a process that SIGPIPE ends: nobody would read a message.
             if isinstance(error, BrokenPipeError) and processes.nobody_reads():
                 processes.print_nowhere()
                 raise typer.Exit(128 + signal.SIGPIPE) from None

@@ -38,7 +38,7 @@ def folder() -> Path:
     ------
     CdmlLabError : the package was installed without its repository
     """
-    path = Path(__file__).resolve().parents[3] / "benchmarks"
+    path = Path(__file__).resolve().parents[3] / "benchmarks"  # from src/cdmllab/cli
     if not path.is_dir():
         raise CdmlLabError(
             "the benchmarks are part of the repository, but this package was installed without it"
@@ -48,6 +48,7 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """The names of all benchmarks."""
+    # Two of the files are helpers of the others.
     return sorted(
         path.stem for path in folder().glob("*.py") if path.stem not in ("common", "peers")
     )
@@ -116,6 +117,7 @@ def measured_here(name: str) -> bool:
         r is not None and not r["git_dirty"] and all(r.get(k) == now[k] for k in keys)
         for r in records
     )
+    # With uncommitted changes the commit does not identify the code.
     return recorded and now["citable"]
 
 

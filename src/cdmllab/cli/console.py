@@ -30,7 +30,7 @@ def talking() -> Iterator[tuple[Report, Progress | None]]:
         BarColumn(complete_style="default", finished_style="default"),
     )
     with Progress(*columns, console=console, transient=True) as bars:
-        bar = bars.add_task("", total=None)
+        bar = bars.add_task("", total=None)  # unknown before the first step
         yield (
             lambda line: console.print(line, markup=False, soft_wrap=True),
             lambda step, steps, line: bars.update(

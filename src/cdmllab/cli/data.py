@@ -63,6 +63,7 @@ def pack(
     resumed = f", {report.resumed:,} of them done before" if report.resumed else ""
     name = printable(str(target))
     typer.echo(f"{name}: {report.images:,} images of {report.identities:,} identities{resumed}")
+    # Only the first ten: the report file has all of them.
     for image, why in list(report.skipped.items())[:10]:
         typer.echo(f"skipped {image}: {why}", err=True)
     for line in summary(report.left_out):
@@ -190,6 +191,7 @@ def overlap(
     from cdmllab.evaluate import protocols
 
     source = open_set(trained)
+    # By default the names that a pack stores next to its records.
     listed = names or (trained if trained.is_dir() else trained.parent) / NAMES
     people = read_text(listed, "a list of names").splitlines() if names or listed.is_file() else []
     name, *more = protocols.matching([protocol])
@@ -198,6 +200,7 @@ def overlap(
             f"{protocol} matches {1 + len(more)} protocols: name one of them, such as {name}"
         )
     backbone, prepare = (None, None) if network is None else network_of(network, "cpu", 1)
+    # Without a network the protocol is loaded at its own size.
     judged = protocols.load(name, getattr(backbone, "size", None))
     with _bar("comparing") as progress:
         shared = overlaps.find(

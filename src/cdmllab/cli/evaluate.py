@@ -100,6 +100,7 @@ def evaluate(
         return done, loaded
 
     try:
+        # The protocol of the threshold comes first, because the others are judged by it.
         chosen_on = evaluate_on(threshold_from)[0] if threshold_from else None
         for name in selected:
             if name == threshold_from:
@@ -120,6 +121,7 @@ def report(measures: "Measures") -> list[str]:
     from cdmllab.evaluate.measures import Identification
 
     m = measures
+    # Labels fill eleven characters, so that the values are aligned.
     lines = [f"pairs      {m.genuine_pairs:,} genuine, {m.impostor_pairs:,} impostor"]
     if m.accuracy is not None:
         grid = m.accuracy.arcface_torch_rule

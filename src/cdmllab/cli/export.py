@@ -71,6 +71,7 @@ def _report(done: "Exported") -> None:
         f"{OPSET}"
     )
     typer.echo(f"  {'':10} {'cosine to PyTorch':>20}  {'accuracy':>8}")
+    # PyTorch's own accuracy is the same in every comparison.
     before = next(iter(done.agreement.values())).accuracy_before
     typer.echo(f"  {'PyTorch':10} {'':>20}  {100 * before:8.2f}")
     for name, one in done.agreement.items():
@@ -129,6 +130,7 @@ def convert(
         raise CdmlLabError(
             f"{target}: --half is for releases; checkpoints of arcface_torch are float32"
         )
+    # The options that were given; a release and a run record them themselves.
     options = {"channels": channels, "mean": mean, "std": std}
     options = {key: value for key, value in options.items() if value is not None}
     if sources.is_checkpoint(source):

@@ -24,6 +24,7 @@ def joined(args: Sequence[str]) -> list[str]:
     """Rewrite each ``-p NAME VALUE`` as ``-p NAME=VALUE``."""
     result: list[str] = []
     for arg in args:
+        # The last two are a flag and a name, so this is the value.
         if len(result) > 1 and result[-2] in FLAGS and result[-1].isidentifier():
             result[-1] += f"={arg}"
         else:

@@ -80,6 +80,7 @@ def photos(
     from cdmllab.photos.page import page
     from cdmllab.photos.report import findings
 
+    # Choose the photos, and refuse what cannot work before any face is searched.
     source = listing.photos_in(folder, people=not by_likeness, ignore=ignore or ())
     if threshold is not None and source.people:
         raise CdmlLabError("--threshold is for grouping by likeness: add --by-likeness")
@@ -89,6 +90,7 @@ def photos(
     store = keeping.store(keep, source)
     network, evaluation = network_and_evaluation(model, calibration, flip, threads)
     finder = create(detector, detector_model)
+    # The slow part: find, align and embed every face.
     with _bar("comparing photos") as progress:
         read = album.read(
             source,
@@ -158,6 +160,7 @@ def network_and_evaluation(
         path = existing[0] if existing else None
     if path is None:
         return network._replace(flip=bool(flip)), None
+    # Compare as the evaluation did, unless the user decides.
     recorded = Measures.read(path).flip if flip is None else flip
     network = network._replace(flip=recorded)
     return network, evaluation_of(path, network)
@@ -241,6 +244,7 @@ def protocol(
     source = listing.photos_in(folder, ignore=ignore or ())
     if sample is not None:
         source = listing.sampled(source, sample, seed)
+    # Refuse a bad target before any photo is read.
     listing.refuse_inside(target, folder)
     listing.refuse_content(target, "the protocol")
     network = None if model is None else network_from(model, threads)

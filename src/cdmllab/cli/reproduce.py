@@ -68,6 +68,7 @@ def reproduce(
     chosen = rows.find(row, recipe)
     options = Options(seed, processes, on_cpu, probe_s)
     work = steps.RowWork(chosen, seed)
+    # Show the cost and ask for consent before anything is fetched.
     row_plan, data = _plan(chosen, work, options)
     if plan_only:
         return
@@ -102,6 +103,7 @@ def _list() -> None:
             f"{protocol} {value:.2f}" for protocol, value in first.published.items()
         )
         config = presets.load(first.preset)
+        # Times are recorded for CASIA-WebFace only, whose pack has 490,623 images.
         took = rows.hours(first, 490_623, config.epochs)
         recorded = "" if took is None else f"{took:.1f} h"
         recipes = ", ".join(row.recipe for row in some)
@@ -117,6 +119,7 @@ def _plan(row: "ReproducibleRow", work: "RowWork", options: "Options") -> "tuple
 
     data = paths.to_write()
     kept = work.measured
+    # A measurement of an earlier call is used again.
     if kept is None:
         typer.echo(f"measuring {options.probe_s:g} s of this training on this machine ...")
     row_plan = plan.make(row, registry.load(), data, work.folder, options, kept)
@@ -139,7 +142,7 @@ def _consent(
     from cdmllab.training import presets
 
     for name in accepted:
-        registry.get(name)
+        registry.get(name)  # raises for a set that does not exist
     missing = [
         one
         for one in steps.missing_consent(row, work, registry.load(), data)
@@ -157,6 +160,7 @@ def _consent(
             f"{one.about.title}: do you accept these terms ({one.about.licence})?", abort=True
         )
     steps.accept(work, [*accepted, *(one.name for one in missing)])
+    # The recipe is for a GPU, but it would be trained on the CPU.
     if row_plan.config.device == "cpu" and presets.load(row.preset).device == "cuda" and not on_cpu:
         warning = (
             f"this machine has no GPU, and on its CPU the training takes about "
@@ -190,6 +194,7 @@ def _bar() -> "Iterator[Progress | None]":
     columns = BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task("", total=None, visible=False)
+        # The bar is hidden between downloads.
         yield lambda done, total: bars.update(
             task, completed=done, total=total, visible=done != total
         )

@@ -48,10 +48,12 @@ def train(
             if resume is not None:
                 done = training.resume(resume, report, progress)
             else:
+                # --seed is a setting like the others; it comes last and wins.
                 chosen = [*(settings or []), *([] if seed is None else [f"seed={seed}"])]
                 done = training.train(
                     presets.load(preset, chosen), redo=redo, report=report, progress=progress
                 )
+    # A DataError is a ValueError as well, and needs no other message.
     except CdmlLabError:
         raise
     except ValueError as error:
@@ -68,6 +70,7 @@ def presets() -> None:
     for name in all_presets.names():
         config = all_presets.load(name)
         missing = datasets.missing(config.data.name, config.data.options)
+        # The name of the data's folder, without the size that many packs have in theirs.
         set_ = Path(config.data.options.get("folder", config.data.name)).name.removesuffix("_112")
         absent = ", ".join(config.watch.missing())
         line = (

@@ -81,6 +81,7 @@ def compare(before: tuple[Floats, Floats], after: tuple[Floats, Floats], pairs: 
                 f"the exported file gives embeddings of shape {other.shape}, PyTorch {one.shape}"
             )
     try:
+        # Index 0 is the images of the face lab, index 1 the noise.
         accuracies = [evaluate.verify(e, pairs).accuracy.mean for e in (before[0], after[0])]
     except ValueError as error:
         raise CdmlLabError(f"the embeddings cannot be compared: {error}") from error

@@ -44,6 +44,7 @@ def write(
     """
     metadata = weights.release(release)
     folder.mkdir(parents=True, exist_ok=True)
+    # A copy, so that the folder can be uploaded as it is.
     with replacing(folder / MODEL) as temporary:
         temporary.write_bytes(release.read_bytes())
     head = _front_matter(title, metadata, trained_on, results)
@@ -111,8 +112,9 @@ def push(folder: Path, repository: str, *, private: bool = True) -> str:
         done = hub.upload_folder(
             repo_id=repository, folder_path=folder, allow_patterns=[CARD, MODEL]
         )
-    except Exception as error:
+    except Exception as error:  # the client raises many kinds
         raise CdmlLabError(f"the hub refused {folder} as {repository}: {cause(error)}") from error
+    # Not every version of the client returns a commit with the repository's address.
     return str(done.repo_url if hasattr(done, "repo_url") else done)
 
 
@@ -120,6 +122,7 @@ def _front_matter(
     title: str, metadata: weights.Release, trained_on: str, results: Sequence[Result]
 ) -> Mapping[str, Any]:
     loss = metadata.config.get("loss", {}).get("name", "")
+    # The hub's own keys: an unlisted licence is `other` with a name.
     return {
         "license": "other",
         "license_name": "as-the-training-data",

@@ -14,7 +14,7 @@ from cdmllab.export.source import ExportSource
 
 _CALIBRATION_PICTURES = 256
 _NOISE_PICTURES = 16
-_BATCH = 32
+_BATCH = 32  # images at a time
 
 
 class ExportCheck:
@@ -29,6 +29,7 @@ class ExportCheck:
 
     def __init__(self, given: ExportSource, identities: int, seed: int) -> None:
         size = given.net.size
+        # The runtime gets insightface's input and the network its own: the file has to convert.
         self._usual = preprocessing.standard(given.net.channels, size)
         self._seed = seed
         try:
@@ -36,6 +37,7 @@ class ExportCheck:
         except ValueError as error:
             raise CdmlLabError(str(error)) from error
         self._images = (self.protocol.images, images.noise(_NOISE_PICTURES, size, seed))
+        # PyTorch's embeddings, computed once for all runtimes.
         self._before = self._each(self._own(given))
 
     def __call__(self, embed: Embed) -> Agreement:

@@ -83,10 +83,12 @@ def _export(
 ) -> Exported:
     request.report("drawing face-lab images")
     check = ExportCheck(given, identities, seed)
+    # Files are made and checked in a temporary folder, and moved only if they pass.
     with workshop(target.parent, ".export-") as folder:
         made, agreement = _make(given, request, check, folder)
         files = _keep(made, target)
     report = target.with_name(f"{target.name}.json")
+    # The report next to the model: what was exported, and how it was tested.
     record = {
         "backbone": given.name,
         "options": given.options,
@@ -130,9 +132,11 @@ def _make(
     """Write and check the files step by step; the last file, and the agreement by precision."""
     from cdmllab.export import onnx_file
 
+    # The limits on the similarity of embeddings, each with the limit on the loss of accuracy.
     exact, rough = (
         {**limits, "drop_points": request.max_drop_points} for limits in (_EXACT, _ROUGH)
     )
+    # The float32 ONNX file comes first, since the other formats are made from it.
     request.report(f"writing ONNX, opset {onnx_file.OPSET}")
     full = folder / "full.onnx"
     onnx_file.write(given, full)
@@ -153,8 +157,10 @@ def _make(
         request.report("writing OpenVINO's files")
         model = folder / "model.xml"
         openvino_ir.write(full, model)
+        # The files to deliver are OpenVINO's: their check takes the place of the ONNX file's.
         agreement = {"float32": check(openvino_ir.runtime(model, threads=request.threads))}
         agreement["float32"].require(**exact)
+        # Only reported: bfloat16 is chosen when the file is run, and changes nothing in it.
         agreement["bfloat16"] = check(openvino_ir.runtime(model, "bf16", request.threads))
         return model, agreement
     return full, agreement
@@ -167,8 +173,9 @@ def require_packages(to: Kind) -> None:
 
 def _keep(made: Path, target: Path) -> tuple[Path, ...]:
     """Move the made file, and the .bin of an .xml, to the target."""
+    # The .xml is moved last: where it exists, its .bin exists too.
     suffixes = (".bin", ".xml") if made.suffix == ".xml" else (made.suffix,)
     for suffix in suffixes:
         with replacing(target.with_suffix(suffix)) as temporary:
             made.with_suffix(suffix).replace(temporary)
-    return tuple(target.with_suffix(suffix) for suffix in reversed(suffixes))
+    return tuple(target.with_suffix(suffix) for suffix in reversed(suffixes))  # the model first

@@ -36,9 +36,10 @@ def protocol(identities: int, size: int, seed: int = 0) -> Protocol:
     """
     if identities < 4:
         raise ValueError(f"the protocol needs at least 4 identities, got {identities}")
+    # Six consecutive rows for each person, with the images 0 to 5.
     labels = torch.arange(identities).repeat_interleave(PICTURES_EACH)
     index = torch.arange(PICTURES_EACH).repeat(identities)
-    genuine = identities * PICTURES_EACH * (PICTURES_EACH - 1) // 2
+    genuine = identities * PICTURES_EACH * (PICTURES_EACH - 1) // 2  # pairs of images of one person
     drawn = pairs.sample(labels.numpy(), per_fold=genuine // FOLDS, folds=FOLDS, seed=seed)
     return Protocol(_render(_JUDGED + labels, index, size, seed), drawn)
 

@@ -51,18 +51,21 @@ def write(full: Path, path: Path, images: Floats) -> None:
             str(full),
             str(path),
             _Images(images),
+            # The file keeps float operations, between pairs that quantise and dequantise (QDQ).
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", "Gemm"],
             nodes_to_exclude=[
                 next(node.name for node in source.graph.node if node.op_type == "Conv")
             ],
             per_channel=True,
+            # x86 processors multiply unsigned activations by signed weights in one instruction.
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
     finally:
         logger.setLevel(level)
+    # Copy the metadata, from which `OnnxNetwork` takes the preprocessing.
     model = onnx.load(path)
     onnx.helper.set_model_props(model, {prop.key: prop.value for prop in source.metadata_props})
     onnx.save(model, path)

@@ -39,25 +39,29 @@ class Standardised(nn.Module):
         self.net = net
         self.flip = preprocessing["channels"] == "BGR"
         given = usual(preprocessing)
+        # The network's input (pixel - mean) / std, from data = (pixel - usual_mean) / usual_std.
         mean, std, usual_mean, usual_std = (
             torch.tensor(values).view(-1, 1, 1)
             for values in (preprocessing["mean"], preprocessing["std"], given["mean"], given["std"])
         )
         self.register_buffer("scale", usual_std / std)
         self.register_buffer("shift", (usual_mean - mean) / std)
+        # If there is nothing to convert, the file gets no further operations.
         self.moved = not (torch.all(self.scale == 1.0) and torch.all(self.shift == 0.0))
 
     def forward(self, data: Tensor) -> Tensor:
         """Shape (b, channels, size, size) to embeddings (b, d)."""
-        x = data.flip(1) if self.flip else data
+        x = data.flip(1) if self.flip else data  # RGB to BGR
         if self.moved:
             x = x * self.scale + self.shift
+        # Not `forward`, whose checks and precisions have no place in the file.
         return self.net.output(self.net.trunk(x))
 
 
 def write(source: ExportSource, path: Path) -> None:
     """Write the network in float32 with a dynamic batch size, in opset `OPSET`."""
     net = source.net
+    # Two images: the exporter would take a batch of one for a constant.
     example = torch.zeros(2, net.channels, net.size, net.size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
@@ -73,6 +77,7 @@ def write(source: ExportSource, path: Path) -> None:
         )
     assert program is not None
     program.save(path)
+    # Remove paths of this machine; add what identifies the network and its input.
     model = onnx.load(path)
     _remove_source_notes(model)
     onnx.helper.set_model_props(
@@ -91,7 +96,7 @@ def runtime(path: Path, threads: int = 1) -> Embed:
     """Open the file in ONNX Runtime on the CPU."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors only
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def embed(images: Floats) -> Floats:

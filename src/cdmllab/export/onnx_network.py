@@ -14,7 +14,7 @@ from cdmllab.errors import CdmlLabError, DataError, plain, require
 from cdmllab.preprocessing import INSIGHTFACE, Preprocessing, channels_of, check
 
 OWN_INPUT = "cdmllab.input"  # the key of the preprocessing in the metadata of our exports
-_FIRST_NODES = 8
+_FIRST_NODES = 8  # in which insightface looks for a subtraction and a multiplication
 _LARGEST = 64 << 30  # bytes of a file
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -47,6 +47,7 @@ class OnnxNetwork(nn.Module):
         self._input, self._output, self._type = given.name, out.name, _TYPES[given.type]
         import onnx
 
+        # The graph alone, without weights that may be in other files.
         graph = onnx.load(str(path), load_external_data=False).graph
         self.preprocessing = _preprocessing(path, graph, self._session, channels, self.size)
         self.register_buffer("sha256", _digest(path, graph))
@@ -58,6 +59,7 @@ class OnnxNetwork(nn.Module):
         ------
         ValueError : ONNX Runtime fails, or does not give one embedding per image
         """
+        # A fixed batch size needs several runs, a dynamic one takes all images at once.
         step = self.batch or max(len(images), 1)
         parts = [
             self._run(images[start : start + step], step) for start in range(0, len(images), step)
@@ -88,7 +90,7 @@ def _session(path: Path, threads: int) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
+    options.log_severity_level = 3  # errors only
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has a dozen kinds
@@ -119,6 +121,7 @@ def _shape(path: Path, given: Any) -> tuple[int | None, int, int]:
             f"{path} takes {given.type} of shape {_sides(shape)}, but a recognition model takes "
             f"float images of shape batch x 1 or 3 x side x side"
         )
+    # A dynamic size is a name, not a number.
     if not isinstance(shape[2], int):
         raise CdmlLabError(
             f"{path} takes images of any size and does not record the size it was trained on"
@@ -153,6 +156,7 @@ def _preprocessing(path: Path, graph: Any, session: Any, channels: int, size: in
         any(name.startswith(kind) for name in first)
         for kind in (("Sub", "_minus"), ("Mul", "_mul"))
     )
+    # A mean of 0 and a std of 1/255 turn pixels divided by 255 back into pixels.
     own = {"mean": [0.0] * 3, "std": [1.0 / 255.0] * 3} if inside else {}
     return {**INSIGHTFACE, "size": size, **own}
 
@@ -160,6 +164,7 @@ def _preprocessing(path: Path, graph: Any, session: Any, channels: int, size: in
 def _digest(path: Path, graph: Any) -> Tensor:
     from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+    # Weights may be in other files, which are part of the network's identity too.
     outside = {
         ExternalDataInfo(tensor).location
         for tensor in graph.initializer
@@ -173,6 +178,7 @@ def _digest(path: Path, graph: Any) -> Tensor:
     sha256 = hashlib.sha256()
     for file in (path, *(path.parent / name for name in sorted(outside))):
         sha256.update(read_bytes(file, "a file of weights", at_most=_LARGEST))
+    # `frombuffer` warns about a buffer that cannot be written, such as bytes.
     return torch.frombuffer(bytearray(sha256.digest()), dtype=torch.uint8)
 
 

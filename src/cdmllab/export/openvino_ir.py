@@ -25,7 +25,7 @@ def runtime(path: Path, precision: Literal["f32", "bf16"] = "f32", threads: int 
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
+        "NUM_STREAMS": 1,  # all threads work on one request
     }
     core = openvino.Core()
     request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()

@@ -89,6 +89,7 @@ def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Exp
             f"RGB; choose one with --channels"
         )
     usual = origin.preprocessing or INSIGHTFACE
+    # Grey images have one channel, so one mean and one std.
     if preprocessing.get("channels") == "grey":
         usual = {**usual, "mean": usual["mean"][0], "std": usual["std"][0]}
     try:
@@ -100,5 +101,6 @@ def from_checkpoint(path: Path, name: str, preprocessing: dict[str, Any]) -> Exp
         raise CdmlLabError(
             f"{path}: {fitting} takes {net.channels} channels, but --channels is {used['channels']}"
         )
+    # What the origin implies, such as MagFace's eps.
     options = weights.implied(fitting, origin)
     return ExportSource(net, fitting, options, used, {}, runs.provenance()["git_commit"] or "")

@@ -108,6 +108,7 @@ def create(
             "sample_rate": sample_rate,
             "sample_seed": sample_seed,
         }
+        # A pair loss has none of these options, so they must be at their defaults.
         defaults = inspect.signature(create).parameters
         for key, value in centre_options.items():
             if value != defaults[key].default:
@@ -145,6 +146,7 @@ def create(
     }
     if backend not in ("dense", "blocked", "sharded"):
         raise ValueError(f"unknown backend {backend!r}: choose 'dense', 'blocked' or 'sharded'")
+    # Options that a backend does not have must be at their defaults as well.
     if backend == "sharded":
         common |= {"sample_rate": sample_rate, "sample_seed": sample_seed}
     elif sample_rate != 1.0 or sample_seed:

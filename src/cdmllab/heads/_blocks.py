@@ -44,6 +44,7 @@ class Block(NamedTuple):
 def blocks(identities: int, plan: BlockPlan) -> Iterator[Block]:
     """Iterate over all blocks in order."""
     k = plan.policy.centres_per_identity
+    # A -1, for a centre of another rank, stays -1 when rounded down, and sorts before all blocks.
     labels = plan.positive.div(k, rounding_mode="floor")
     # With a single block there is nothing to search for. This spares a GPU the synchronisation
     # that `tolist` below would cost it.
@@ -53,6 +54,7 @@ def blocks(identities: int, plan: BlockPlan) -> Iterator[Block]:
         return
     # Sorting the labels once lets each block find its own positive centres as one slice.
     order = labels.argsort()
+    # Positions in the sorted labels at which the blocks begin, and the last one ends.
     edges = [*range(0, identities, plan.block), identities]
     at = torch.searchsorted(labels[order], torch.tensor(edges, device=labels.device)).tolist()
     for i, (first, last) in enumerate(pairwise(edges)):
@@ -80,15 +82,17 @@ def block_logits(
     inverse : 1 / length of each centre, shape (n K,); None for plain softmax
     bias : shape (n,), for plain softmax only
     """
-    plain = scaled @ part.to(scaled.dtype).T
+    plain = scaled @ part.to(scaled.dtype).T  # [b, n K]
+    # Plain softmax: the centres keep their lengths, and each identity has a bias.
     if inverse is None:
         assert bias is not None
         return Logits(plain.to(part.dtype).add_(bias), None)
+    # A bfloat16 product becomes float32 (or float64) here, which cannot happen in place.
     plain = plain.mul_(inverse) if plain.dtype == inverse.dtype else plain * inverse
     k = plan.policy.centres_per_identity
     if k == 1:
         return Logits(plain, None)
-    best = plain.unflatten(1, (-1, k)).max(dim=2)
+    best = plain.unflatten(1, (-1, k)).max(dim=2)  # over the last axis of [b, n, K]
     return Logits(best.values, best.indices)
 
 

@@ -100,13 +100,14 @@ class _Hardest:
 
     def update(self, z: Tensor, pick: Tensor | None, above: Tensor | None, block: Block) -> None:
         """Update with a block of logits (b, n), `pick` naming the nearest of K centres."""
-        best = z.max(dim=1)
+        best = z.max(dim=1)  # values and indices, [b]
         at = best.indices.unsqueeze(1)
         row = (best.indices + block.columns.start) * self.k
         if pick is not None:
             row += pick.gather(1, at).squeeze(1)
         better = best.values > self.value
         self.row = torch.where(better, row, self.row)
+        # A filtered negative has the constant cosine 0, so no gradient reaches its centre.
         if above is not None:
             weight = (~above.gather(1, at).squeeze(1)).to(z.dtype)
             self.weight = torch.where(better, weight, self.weight)
@@ -129,30 +130,36 @@ class _Negatives(torch.autograd.Function):
         small = policy.uses_cosine and not plan.changes and plan.offset is None
         safe = plan.sums or (small and s <= SAFE_SCALE)
         largest = None if safe else x.new_full((len(x),), -torch.inf)
+        # The running sums of one pass over the blocks, one value per sample.
         total, hard_sum, hard_count = (x.new_zeros(len(x)) for _ in range(3))
         hardest = _Hardest(x, plan)
         scaled = (x * s if policy.uses_cosine else x).to(plan.products)
         for block in blocks(len(centres) // k, plan):
             inverse, offset = _at(plan.inverse, block.rows), _at(bias, block.columns)
             z, pick = block_logits(scaled, centres[block.rows], inverse, offset, plan)
+            # The caller wants the logits before the filter, the mask and the loss's change.
             if plan.logits is not None:
                 plan.logits[:, block.columns] = z
             z, above = filtered(z, plan)
             z[block.positive] = -torch.inf  # exp(-inf) = 0: the positive is not a negative
+            # The statistics see the filtered cosines, before the loss changes them.
             if "hardest_negative" in policy.statistics:
                 hardest.update(z, pick, above, block)
             if "hard_negative_mean" in policy.statistics:
                 cosines = z / s
+                # `hard` may be any test: the positive, at -inf, must not be counted.
                 hard = policy.hard(cosines, plan.batch) & cosines.isfinite()
                 hard_sum += torch.where(hard, cosines, 0.0).sum(dim=1)
                 hard_count += hard.sum(dim=1)
             if plan.changes:
                 z = policy.negatives(z / s, plan.batch) * s
+                # The change may turn -inf into a number: mask the positive again.
                 z[block.positive] = -torch.inf
             if plan.offset is not None:
                 z = z + plan.offset[block.columns]
             if plan.sums:
                 losses = policy.negative_loss(z)
+                # f(-inf) need not be 0, so the positive's own loss is removed explicitly.
                 losses[block.positive] = 0.0
                 total += losses.sum(dim=1)
             elif largest is None:
@@ -164,12 +171,14 @@ class _Negatives(torch.autograd.Function):
             reduced = total.log() if largest is None else total.log() + largest
         # The caller receives this buffer as well. Saving it through autograd means that a caller
         # who changes it in place gets an error, not a wrong gradient.
-        buffer = plan.logits if k == 1 else None
+        buffer = plan.logits if k == 1 else None  # it lacks which of K centres is nearest
         ctx.save_for_backward(
             x, centres, bias, scale, reduced, hardest.row, hardest.weight, buffer, *learnt
         )
+        # The buffer, if it is needed, is among the saved tensors.
         ctx.plan = replace(plan, logits=None)
         ctx.mark_non_differentiable(hard_sum, hard_count)
+        # The copy of the target receives this function's gradient; `plan.target` stays detached.
         return reduced, plan.target.clone(), hardest.value / s, hard_sum, hard_count
 
     @staticmethod
@@ -177,7 +186,7 @@ class _Negatives(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         # A backward pass may be called under autocast.
         with torch.autocast(grads[0].device.type, enabled=False):
-            return _backward(ctx, *grads[:3])
+            return _backward(ctx, *grads[:3])  # the other outputs have no gradient
 
 
 def _backward(
@@ -191,23 +200,26 @@ def _backward(
     weight = (g * (s if policy.uses_cosine else 1.0)).unsqueeze(1)
     scaled = (x * s if policy.uses_cosine else x).to(plan.products)
     weighted = (x * weight).to(plan.products)
-    d_x, d_centres = torch.zeros_like(x), torch.empty_like(centres)
+    d_x, d_centres = torch.zeros_like(x), torch.empty_like(centres)  # [b, d] and [c K, d]
     d_bias = None if bias is None else torch.empty_like(bias)
     d_scale = torch.zeros_like(scale) if ctx.needs_input_grad[3] else None
     d_learnt = [torch.zeros_like(p) for p in learnt]
     cells = _CellGradients(plan, reduced.detach(), g, d_scale, d_learnt)
     for block in blocks(len(centres) // k, plan):
         part, inverse = centres[block.rows], _at(plan.inverse, block.rows)
+        # Read the block's logits from the caller's buffer, or compute them again.
         if logits is not None:
             z, pick = logits[:, block.columns], None
         else:
             z, pick = block_logits(scaled, part, inverse, _at(bias, block.columns), plan)
-        a = cells.of(z, block, shared=logits is not None)
+        a = cells.of(z, block, shared=logits is not None)  # [b, n]
         if pick is not None:  # only the nearest of the K centres receives the gradient
             a = a.new_zeros(*a.shape, k).scatter_(2, pick.unsqueeze(2), a.unsqueeze(2)).flatten(1)
+        # The derivative of a logit with respect to its bias is 1.
         if d_bias is not None:
             torch.mv(a.T, g, out=d_bias[block.columns])
         _multiply_block(a, part, inverse, weighted, d_x, d_centres[block.rows], plan)
+    # Complete the sum over the negatives with the factor g_i s, then add the separate cosines.
     d_x *= weight
     if len(centres):  # a shard may be empty
         rows = plan.positive.clamp_min(0)  # any row will do for -1, where `g_target` is 0
@@ -241,6 +253,8 @@ class _CellGradients:
         plan = self.plan
         z, above = filtered(z, plan)
         changed = slope = None
+        # h' of each cell, from the policy's own code. The change is elementwise, so the gradient of
+        # the sum is one derivative per cell.
         if plan.changes:
             with torch.enable_grad():
                 cosines = (z / plan.scale).detach().requires_grad_()
@@ -249,19 +263,23 @@ class _CellGradients:
                     changed.sum(), cosines, retain_graph=bool(self.learnt)
                 )
             z = changed.detach() * plan.scale
-        scaled = z
+        scaled = z  # s h, without the offset, for dL / ds
         if plan.offset is not None:
             z = z + plan.offset[block.columns]
         if plan.sums:
             a = self._of_losses(z, block)
         else:
+            # Keep z if it may be the caller's buffer, or is needed for the scale's gradient below.
             a = plan.kernels.softmax(z, self.reduced, shared or self.d_scale is not None)
+        # The positive is not a negative: its gradient is added by `_add_cells`.
         a[block.positive] = 0.0
         if self.d_scale is not None:
             self.d_scale += (a * scaled).sum(dim=1) @ self.g / plan.scale
         if slope is not None:
+            # dL / dh of each cell: `changed` contains cosines, hence the factor s.
             self._learn(changed, a * (self.g * plan.scale).unsqueeze(1))
             a *= slope
+        # A filtered cosine is the constant 0: nothing flows back to the one that it replaced.
         if above is not None:
             a.masked_fill_(above, 0.0)
         return a
@@ -272,6 +290,7 @@ class _CellGradients:
             z = z.detach().requires_grad_()
             losses = self.plan.policy.negative_loss(z)
             (slope,) = torch.autograd.grad(losses.sum(), z, retain_graph=bool(self.learnt))
+        # dL / df is g_i for every negative of sample i, and 0 for its positive.
         upstream = self.g.unsqueeze(1).expand_as(losses).clone()
         upstream[block.positive] = 0.0
         self._learn(losses, upstream)
@@ -297,12 +316,14 @@ def _multiply_block(
     plan: BlockPlan,
 ) -> None:
     """The two matrix products of a block: add to `d_x`, unweighted, and fill `d_part`."""
+    # With 1 / |c_j| in `a`, the products below are sum_j a_ij w_j and dL / dw_j divided by |c_j|.
     if inverse is not None:
         a *= inverse
     if plan.products == d_x.dtype:
         d_x.addmm_(a, part)
         torch.mm(a.T, weighted, out=d_part)
     else:
+        # Products in bfloat16, added up in the dtype of the embeddings.
         a = a.to(plan.products)
         d_x += a @ part.to(plan.products)
         d_part.copy_(a.T @ weighted)
@@ -323,8 +344,9 @@ def _add_cells(
     """Add the gradient of one cosine (or inner product) per sample, to the centre in `rows`."""
     part, d_part = centres[rows], g.unsqueeze(1) * x
     if inverse is not None:
-        shrink = inverse[rows].unsqueeze(1)
-        part = part * shrink
+        shrink = inverse[rows].unsqueeze(1)  # 1 / |c|, [b, 1]
+        part = part * shrink  # unit centres, [b, d]
+        # As in `_multiply_block`: without the component along the centre, over its length.
         d_part = (d_part - part * torch.linalg.vecdot(d_part, part).unsqueeze(1)) * shrink
     d_x.addcmul_(g.unsqueeze(1), part)
     d_centres.index_add_(0, rows, d_part)  # samples of one identity share a row: add, not assign

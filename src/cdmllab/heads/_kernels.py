@@ -48,7 +48,7 @@ def _accumulate(z: Tensor, largest: Tensor, total: Tensor) -> tuple[Tensor, Tens
 
 def _accumulate_in_place(z: Tensor, largest: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
     highest = torch.maximum(largest, z.amax(dim=1))
-    shift = highest.nan_to_num(neginf=0.0)
+    shift = highest.nan_to_num(neginf=0.0)  # as in `_accumulate`
     return highest, total * torch.exp(largest - shift) + z.sub_(shift.unsqueeze(1)).exp_().sum(
         dim=1
     )
@@ -74,6 +74,7 @@ PLAIN = Elementwise(_add_up_in_place, _accumulate_in_place, _softmax_in_place)
 def compiled(device_type: str) -> Elementwise:
     """The operations through torch.compile, or, with a warning, the plain ones if that fails."""
     parts = Elementwise(
+        # Dynamic shapes: the last block is narrower than the others, and would compile again.
         torch.compile(_add_up, dynamic=True),
         torch.compile(_accumulate, dynamic=True),
         torch.compile(_softmax, dynamic=True),

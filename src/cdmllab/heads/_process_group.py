@@ -27,7 +27,7 @@ class Ranks(NamedTuple):
         All ranges have the same length, except that the last ones may be shorter or empty: the
         rule of torch.chunk, and so of a DTensor with ``Shard(0)``.
         """
-        each = -(-count // self.size)
+        each = -(-count // self.size)  # rounded up
         first = min(each * (self.rank if rank is None else rank), count)
         return range(first, min(first + each, count))
 
@@ -42,6 +42,7 @@ class Ranks(NamedTuple):
     def _reduced(self, values: Tensor, operation: Any) -> Tensor:
         if self.size == 1:
             return values
+        # `all_reduce` works in place: leave the caller's tensor as it is.
         result = values.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(result, operation)
         return result
@@ -74,6 +75,7 @@ class Ranks(NamedTuple):
         """
         if self.size == 1:
             return values
+        # Each rank sends every rank that rank's rows, and receives its own rows with all columns.
         b = len(values) // self.size
         widths = [len(self.share(count, rank)) for rank in range(self.size)]
         received = values.new_empty(b * count)
@@ -83,6 +85,7 @@ class Ranks(NamedTuple):
             [b * width for width in widths],
             [b * values.shape[1]] * self.size,
         )
+        # The result is flat, one run of b x width values from each sender.
         parts = received.split([b * width for width in widths])
         return torch.cat(
             [part.view(b, width) for part, width in zip(parts, widths, strict=True)], dim=1
@@ -111,6 +114,7 @@ class Ranks(NamedTuple):
         # are exchanged only after something went wrong.
         flag = torch.tensor([complaint is not None, zlib.crc32(about.encode())], device=device)
         flags = self.gathered(flag.unsqueeze(0)).tolist()
+        # No rank complains, and all checksums equal that of rank 0.
         if flags == [[0, flags[0][1]]] * self.size:
             return
         reports: list[tuple[str | None, str]] = [(None, "")] * self.size
@@ -120,6 +124,7 @@ class Ranks(NamedTuple):
         ]
         if complaints:
             raise ValueError("; ".join(complaints))
+        # Nobody complains, but the descriptions differ: report the first unlike that of rank 0.
         first = reports[0][1]
         other = next(i for i, (_, text) in enumerate(reports) if text != first)
         raise ValueError(
@@ -137,6 +142,7 @@ class _Gathered(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         ranks: Ranks = ctx.ranks
+        # Every rank has the complete gradient of the common loss: there is nothing to sum.
         return ranks.own(grads[0]) * ranks.size, None
 
 
@@ -160,6 +166,7 @@ class _OwnRows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         ranks: Ranks = ctx.ranks
+        # In the mean of the ranks' losses, a rank's own rows count 1 / size.
         return ranks.gathered(grads[0]) / ranks.size, None
 
 
@@ -177,12 +184,13 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, ranks: Ranks, *values: Tensor) -> tuple[Tensor, ...]:
         ctx.ranks = ranks
-        return tuple(value.view_as(value) for value in values)
+        return tuple(value.view_as(value) for value in values)  # new tensors on the same memory
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         needed = ctx.needs_input_grad[1:]
+        # Which inputs need a gradient is the same on all ranks, so all take part in the same sums.
         return None, *(
             ctx.ranks.total(g) if need else None for g, need in zip(grads, needed, strict=True)
         )
@@ -215,9 +223,11 @@ class CombinedNegatives(torch.autograd.Function):
         sums: bool,
         ranks: Ranks,
     ) -> tuple[Tensor, ...]:
+        # One all-reduce for both maxima, and one below for the four sums: few, larger messages.
         highest, hardest_of_all = ranks.largest(torch.stack([reduced, hardest]))
         shift = highest.nan_to_num(neginf=0.0)  # -inf: a sample without a single negative
         part = reduced if sums else torch.exp(reduced - shift)
+        # 1 on each rank that has the hardest negative; `holders` counts these ranks.
         has_it = (hardest == hardest_of_all).to(hardest.dtype)
         total, holders, hard_sum, hard_count = ranks.total(
             torch.stack([part, has_it, hard_sum, hard_count])
@@ -226,6 +236,7 @@ class CombinedNegatives(torch.autograd.Function):
             combined, share = total, torch.ones_like(total)
         else:
             combined = total.log() + shift
+            # Without a negative on any rank both are -inf, and exp(-inf + inf) would be NaN.
             share = torch.where(total > 0.0, torch.exp(reduced - combined), 0.0)
         ctx.save_for_backward(share, here, has_it / holders)
         ctx.mark_non_differentiable(hard_sum, hard_count)

@@ -32,8 +32,10 @@ def by_identity(
     Tensor of shape (len(held), width), float32.
     """
     result = torch.empty(len(held), width, dtype=torch.float32)
+    # Every block that overlaps `held`; the first and the last may reach beyond it.
     for block in range(held.start // BLOCK, -(-held.stop // BLOCK)) if held else ():
         here = range(max(held.start, block * BLOCK), min(held.stop, (block + 1) * BLOCK))
+        # Draw the random numbers of the whole block, then cut out those that are held.
         values = draw(np.random.default_rng([*key, block]))[
             here.start - block * BLOCK : here.stop - block * BLOCK
         ]
@@ -77,8 +79,11 @@ def drawn(
     """
     present = labels.unique()
     others = num_identities - len(present)
+    # The identities in the batch are certain; the others share the rest of the expected total.
     chance = max(rate * num_identities - len(present), 0.0) / max(others, 1)
+    # One number for each identity that is held, [held, 1].
     uniform = by_identity(held, key, lambda g: g.random((BLOCK, 1), dtype=np.float32), 1)
     chosen = (uniform.squeeze(1) < chance).to(labels.device)
+    # Labels whose identities are held elsewhere are added by their own rank.
     chosen[present[(present >= held.start) & (present < held.stop)] - held.start] = True
     return chosen.nonzero().squeeze(1)

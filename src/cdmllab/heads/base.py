@@ -71,6 +71,7 @@ class MarginHead(Head):
         interclass_filtering_threshold: float = 0.0,
     ) -> None:
         super().__init__()
+        # What a head can check by itself; the policy has checked its own options.
         for option, value, least in (
             ("embedding_dim", embedding_dim, 1),
             ("num_identities", num_identities, 2),
@@ -86,14 +87,16 @@ class MarginHead(Head):
         self.embedding_dim, self.num_identities = embedding_dim, num_identities
         self.keep_logits, self.centre_init = keep_logits, centre_init
         self.interclass_filtering_threshold = float(interclass_filtering_threshold)
-        self.centres = nn.Parameter(self._first_centres())
+        self.centres = nn.Parameter(self._first_centres())  # [c K, d]
         self.bias = None if policy.uses_cosine else nn.Parameter(torch.zeros(len(self.centres)))
         self.scale: Tensor
+        # A buffer otherwise, so that `state_dict` includes the scale in either case.
         if learn_scale:
             self.scale = nn.Parameter(torch.tensor(float(scale)))
         else:
             self.register_buffer("scale", torch.tensor(float(scale)))
         self.register_buffer("progress", torch.zeros(()))
+        # Scalars read from the device, by name: tensor, version and value, see `_number`.
         self._numbers: dict[str, tuple[Tensor, int, float]] = {}
 
     def _first_centres(self) -> Tensor:
@@ -111,6 +114,7 @@ class MarginHead(Head):
         if not 0.0 <= progress <= 1.0:
             raise ValueError(f"progress must lie in [0, 1], got {progress}")
         self.progress.fill_(progress)
+        # Rounded to float32 like the buffer, so that a resumed head computes with the same number.
         value = float(torch.as_tensor(progress, dtype=self.progress.dtype))
         self._numbers["progress"] = (self.progress, self.progress._version, value)
 
@@ -123,6 +127,7 @@ class MarginHead(Head):
         if scalar.requires_grad:  # a learned scalar changes with every step
             return float(scalar.detach())
         known = self._numbers.get(name)
+        # `load_state_dict` changes a tensor in place, `to` replaces it: both are noticed.
         if known is None or known[0] is not scalar or known[1] != scalar._version:
             known = self._numbers[name] = (scalar, scalar._version, float(scalar))
         return known[2]
@@ -150,10 +155,12 @@ class MarginHead(Head):
         self, embeddings: Tensor, labels: Any, known_easiness: Any
     ) -> tuple[Samples, Centres]:
         dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
+        # A single wait for the device: this condition is read together with the flags of the batch.
         centres, usual = as_usual(self.centres, self.bias, dtype, self.policy.uses_cosine)
         samples, all_usual = check_batch(
             embeddings, labels, known_easiness, self.num_identities, usual
         )
+        # Rescaling copies all centres, so it is done only if a length (or a NaN) asks for it.
         return samples, centres if all_usual else rescued(centres, self.identities_here)
 
     @property
@@ -162,6 +169,7 @@ class MarginHead(Head):
         return range(self.num_identities)
 
     def _output(self, samples: Samples, centres: Centres) -> HeadOutput:
+        # Ignored samples are left out of the computation; `spread` returns them as NaN.
         sample_loss, seen = self.losses(samples.kept(), centres)
         extra = self.policy.regulariser(seen.batch)
         if extra is not None:
@@ -170,14 +178,14 @@ class MarginHead(Head):
         labels = samples.labels
 
         def spread(values: Tensor) -> Tensor:
-            if len(values) == len(labels):
+            if len(values) == len(labels):  # none is ignored
                 return values
             full = values.new_full((len(labels), *values.shape[1:]), torch.nan)
             full[labels != IGNORE] = values
             return full
 
         return HeadOutput(
-            loss=sample_loss.sum() / max(len(sample_loss), 1),
+            loss=sample_loss.sum() / max(len(sample_loss), 1),  # a mean of nothing would be NaN
             sample_loss=spread(sample_loss),
             target_cos=spread(seen.batch.target_cos.detach()),
             margin_rad=spread(self.policy.margin_rad(seen.batch).detach()),
@@ -196,12 +204,15 @@ class MarginHead(Head):
         policy = self.policy
         started = self._start(samples, centres)
         afterwards = bool(policy.statistics) and not policy.changes_negatives
+        # Observe before the negatives are computed, or, for a policy that sets the scale, after a
+        # first pass over them at the previous scale.
         if self.training and (policy.sets_scale or not afterwards):
             with torch.no_grad():
                 policy.observe(
                     self._look(started, keep=False).batch if afterwards else started.batch
                 )
         seen = self._look(started, keep=self.keep_logits)
+        # In all other cases a single pass serves both the statistics and the loss.
         if self.training and afterwards and not policy.sets_scale:
             with torch.no_grad():
                 policy.observe(seen.batch)
@@ -209,7 +220,7 @@ class MarginHead(Head):
 
     def _positive_logit(self, started: Started, seen: Seen) -> Tensor:
         """The logit of each positive centre after the margin, shape (n,)."""
-        if not self.policy.uses_cosine:
+        if not self.policy.uses_cosine:  # plain softmax: neither scale nor margin
             return seen.target
         scale = self.policy.current_scale(self.scale).to(seen.target.dtype)
         logit = scale * self.policy.margined(seen.target, seen.batch)
@@ -237,7 +248,7 @@ class MarginHead(Head):
             if self.bias is not None:
                 return x @ rows.T + self.bias.to(dtype)
             k = self.policy.centres_per_identity
-            cosines = cosine(x, rows).unflatten(1, (len(rows) // k, k)).amax(dim=2)
+            cosines = cosine(x, rows).unflatten(1, (len(rows) // k, k)).amax(dim=2)  # [b, c]
             scaled: Tensor = self.policy.current_scale(self.scale).to(dtype) * cosines
             return scaled
 
@@ -270,12 +281,14 @@ class MarginHead(Head):
             x.new_full((len(x),), -torch.inf),
             torch.zeros(len(x), dtype=torch.int64, device=x.device),
         )
+        # One block of centres at a time bounds the memory to b x (block K) scores.
         for first in range(0, len(self.centres), block * k):
             part = self.centres[first : first + block * k]
-            scores = x @ (part if self.bias is not None else unit(part)).T
+            scores = x @ (part if self.bias is not None else unit(part)).T  # [b, block K]
             if self.bias is not None:
                 scores += self.bias[first : first + block]
             top = scores.max(dim=1)
+            # With `>` a tie between blocks keeps the first identity.
             nearest = torch.where(top.values > best, (top.indices + first) // k, nearest)
             best = torch.maximum(best, top.values)
         return best, nearest

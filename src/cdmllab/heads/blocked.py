@@ -74,8 +74,10 @@ class BlockedHead(MarginHead):
 
     def _start(self, samples: Samples, centres: Centres) -> Started:
         embeddings, labels = samples.embeddings, samples.labels
+        # Plain softmax multiplies raw embeddings, but policies and outputs still see cosines.
         x = unit(embeddings) if self.policy.uses_cosine else embeddings
         directions = x.detach() if self.policy.uses_cosine else unit(embeddings.detach())
+        # Only the positive cosines are needed here; the negatives follow in `_look`.
         target_cos, positive = self._positive(directions, labels)
         progress, lengths = self._number("progress", self.progress), embeddings.norm(dim=1)
         known = samples.known_easiness
@@ -85,6 +87,7 @@ class BlockedHead(MarginHead):
     def _look(self, started: Started, keep: bool) -> Seen:
         policy, batch = self.policy, started.batch
         reduced, logits = self._reduce(started, keep)
+        # The reduction's target has the gradient; that of plain softmax is a logit, not a cosine.
         if policy.uses_cosine:
             batch = replace(batch, target_cos=reduced.target)
         if "hardest_negative" in policy.statistics:
@@ -113,6 +116,7 @@ class BlockedHead(MarginHead):
         target = batch.target_cos
         if centres.bias is not None:
             target = positive_logit(x, centres.rows, centres.bias, positive)
+        # Filled by the reduction, block by block.
         logits = x.new_empty(len(x), self.num_identities) if keep else None
         scale = self.policy.current_scale(self.scale).to(x.dtype)
         plan = self._plan(target, batch, positive, centres, logits, plainly)
@@ -133,6 +137,7 @@ class BlockedHead(MarginHead):
         here, offset = self.identities_here, None if plainly else self.policy.class_offset()
         compiled = device == "cuda" if self.compiled is None else self.compiled
         return BlockPlan(
+            # Later batches may update the buffers before the backward pass of this one.
             policy=self.policy.as_now() if changes else self.policy,
             changes=changes,
             sums=self.policy.reduction == "sum" and not plainly,
@@ -140,12 +145,14 @@ class BlockedHead(MarginHead):
             target=target,
             positive=positive,
             holds_all=self.holds_all,
+            # A zero centre has no direction: all its cosines are 0.
             inverse=None
             if lengths is None
             else torch.where(lengths > 0.0, lengths.reciprocal(), 0.0),
             scale=self._number("scale", self.policy.current_scale(self.scale)),
             offset=None if offset is None else offset[here.start : here.stop].to(dtype),
             threshold=self.interclass_filtering_threshold,
+            # About CELLS logits in a block, but at least one identity.
             block=self.block or max(CELLS.get(device, CELLS["cpu"]) // max(len(target), 1), 1),
             products=dtype if self.products == "float32" else torch.bfloat16,
             logits=logits,
@@ -157,7 +164,7 @@ class BlockedHead(MarginHead):
         """Cosine to the positive centre, the nearest of K, and its row; never in bfloat16."""
         k = self.policy.centres_per_identity
         targets = self.centres.to(directions.dtype).unflatten(0, (-1, k))[labels]  # [n, K, d]
-        nearest = torch.linalg.vecdot(directions.unsqueeze(1), unit(targets)).max(dim=1)
+        nearest = torch.linalg.vecdot(directions.unsqueeze(1), unit(targets)).max(dim=1)  # [n]
         return nearest.values, labels * k + nearest.indices
 
 

@@ -38,6 +38,7 @@ def sharded_state_dict(head: Head, optimiser: SGD | None = None) -> dict[str, Te
     """
 
     def global_view(name: str, value: Tensor) -> Tensor:
+        # Only these two are split over ranks; a momentum has the shape of its parameter.
         return head.global_view(value) if name in ("centres", "bias") else value
 
     state = {name: global_view(name, value) for name, value in head.state_dict().items()}
@@ -57,6 +58,7 @@ def momenta(module: nn.Module, optimiser: SGD) -> Iterator[tuple[str, Tensor]]:
     """
     names = {parameter: name for name, parameter in module.named_parameters()}
     for group in optimiser.param_groups:
+        # The optimiser may train other modules too.
         own_parameters = [
             parameter for parameter in group["params"] if parameter in names and group["momentum"]
         ]

@@ -85,11 +85,12 @@ def check_batch(
     labels = _tensor("labels", labels, embeddings.device)
     if labels.shape not in ((b,), (b, 1)):
         raise ValueError(f"labels must have shape ({b},) or ({b}, 1), got {tuple(labels.shape)}")
+    # An empty list becomes a tensor of floats, but has no label that could be wrong.
     if b and (labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool):
         raise ValueError(f"labels must be integers, got {labels.dtype}")
     labels = labels.reshape(b).long()
     wrong = (labels < IGNORE) | (labels >= num_identities)
-    bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)
+    bad = ~torch.isfinite(embeddings).all(dim=1) & (labels != IGNORE)  # ignored ones may be NaN
     # Reading from a GPU waits for all its pending work, so all flags are read at once, and the
     # details only if there is an error to report.
     flags = [(wrong | bad).any(), (labels == IGNORE).any()]
@@ -97,6 +98,7 @@ def check_batch(
         flags if also is None else [*flags, also]
     ).tolist()
     if some_wrong:
+        # A label out of range is reported first; otherwise an embedding is not finite.
         if bool(wrong.any()):
             i = int(wrong.nonzero()[0])
             raise ValueError(
@@ -123,6 +125,7 @@ def as_usual(
     rows = centres.to(dtype)
     if not cosines:
         bias = None if bias is None else bias.to(dtype)
+        # The largest absolute value of a row is finite only if all its values are.
         finite = torch.linalg.vector_norm(rows.detach(), ord=torch.inf, dim=1).isfinite().all()
         return Centres(rows, bias, None), finite if bias is None else finite & bias.isfinite().all()
     lengths = torch.linalg.vector_norm(rows.detach(), dim=1)
@@ -151,11 +154,13 @@ def rescued(centres: Centres, identities: range) -> Centres:
     if centres.bias is not None:
         bad |= ~torch.isfinite(centres.bias.detach())
     if bool(bad.any()):
+        # Several rows may belong to one identity: len(bad) / len(identities) of them.
         i = identities[int(bad.nonzero()[0]) * len(identities) // len(bad)]
         count = int(bad.sum())
         raise ValueError(
             f"the class centre of identity {i} contains NaN or infinity ({count} centres do)"
         )
+    # Plain softmax never comes this far: only a value that is not finite makes it unusual.
     rows = unit(centres.rows)
     return Centres(rows, None, torch.linalg.vector_norm(rows.detach(), dim=1))
 
@@ -183,6 +188,7 @@ def _tensor(name: str, values: Any, device: torch.device) -> Tensor:
         if values.device != device:
             raise ValueError(f"{name} are on {values.device}, but the embeddings on {device}")
         return values
+    # A string is a sequence as well, but not of numbers.
     if isinstance(values, str) or not (
         isinstance(values, Sequence) or hasattr(values, "__array__")
     ):
@@ -203,6 +209,7 @@ def _known(known_easiness: Any, embeddings: Tensor) -> Tensor:
     b = len(embeddings)
     if known.shape != (b,):
         raise ValueError(f"known_easiness must have shape ({b},), got {tuple(known.shape)}")
+    # Written so that NaN, which fails every comparison, counts as wrong.
     wrong = ~((known >= -1.0) & (known <= 1.0))
     if bool(wrong.any()):
         i = int(wrong.nonzero()[0])

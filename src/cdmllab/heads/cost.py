@@ -77,13 +77,15 @@ def cost(
         raise ValueError(f"keep must be 'block' or 'matrix', got {keep!r}")
     held = -(-num_identities // ranks)  # rounded up
     samples = batch * ranks
+    # The identities whose logits the rank computes: all that it holds, or its part of the sample,
+    # which includes those of the batch (at worst one for every sample).
     counted = held
     if sample_rate < 1.0:
         counted = min(
             held,
             -(-max(round(sample_rate * num_identities), min(samples, num_identities)) // ranks),
         )
-    row = BYTES * embedding_dim
+    row = BYTES * embedding_dim  # bytes of a centre or an embedding
     cells = samples * counted
     # Matrix products of b x c x d MACs: the logits (twice if they are not kept), the gradient of
     # the embeddings and the gradient of the centres.
@@ -92,9 +94,11 @@ def cost(
         gradient=held * row,
         momentum=held * row,
         drawn=2 * counted * row if counted < held else 0,
+        # A block has at least one identity, that is, one logit for every sample.
         logits=BYTES * (cells if keep == "matrix" else min(max(block_cells, samples), cells)),
         embeddings=2 * samples * row,
         products=(3 if keep == "matrix" else 4) * cells * embedding_dim,
+        # Gather the embeddings, add up their gradients over ranks, and combine the statistics.
         traffic=_gathered(batch * row, ranks)
         + all_reduced(samples * row, ranks)
         + _statistics(samples, ranks),
@@ -117,4 +121,5 @@ def _gathered(size: int, ranks: int) -> int:
 
 def _statistics(samples: int, ranks: int) -> int:
     """Bytes that each rank sends for seven float32 statistics and the label of each sample."""
+    # Two maxima and four sums in `CombinedNegatives`, and the target cosine. A label has 8 bytes.
     return all_reduced(7 * BYTES * samples, ranks) + _gathered(8 * samples // ranks, ranks)

@@ -34,13 +34,13 @@ class DenseHead(MarginHead):
     def _start(self, samples: Samples, centres: Centres) -> Started:
         x, labels, k = samples.embeddings, samples.labels, self.policy.centres_per_identity
         cosines = cosine(x, centres.rows)  # [n, c K]
-        cosines = cosines.unflatten(1, (self.num_identities, k)).amax(dim=2)
+        cosines = cosines.unflatten(1, (self.num_identities, k)).amax(dim=2)  # [n, c]
         target_cos = cosines.gather(1, labels.unsqueeze(1)).squeeze(1)  # [n]
         progress = self._number("progress", self.progress)
         batch = Batch(
             labels, target_cos, x.norm(dim=1), progress, unit(x.detach()), samples.known_easiness
         )
-        linear = None if centres.bias is None else x @ centres.rows.T + centres.bias
+        linear = None if centres.bias is None else x @ centres.rows.T + centres.bias  # [n, c]
         return Started(batch, (cosines, linear))
 
     def _look(self, started: Started, keep: bool) -> Seen:
@@ -51,6 +51,7 @@ class DenseHead(MarginHead):
             negatives = linear.scatter(1, positive, -torch.inf).logsumexp(dim=1)
             return Seen(batch, target, negatives, linear.detach() if keep else None)
         scale = policy.current_scale(self.scale).to(cosines.dtype)
+        # The logits that a caller sees are those before the filter and the margin.
         logits = (scale * cosines).detach() if keep else None
         if self.interclass_filtering_threshold:
             cosines = cosines.masked_fill(cosines > self.interclass_filtering_threshold, 0.0)
@@ -64,8 +65,10 @@ class DenseHead(MarginHead):
                 total = torch.where(hard, others, 0.0).sum(dim=1).detach()
                 batch = replace(batch, hard_negative_mean=total / hard.sum(dim=1).clamp_min(1))
             else:
+                # negative_partition, the only other statistic
                 scaled = scale.detach() * others.detach()
                 batch = replace(batch, negative_partition=scaled.logsumexp(dim=1))
+        # The column of the positive is changed as well, and masked below.
         changed = scale * policy.negatives(cosines, batch)
         offset = policy.class_offset()
         if offset is not None:

@@ -57,6 +57,7 @@ class PairHead(Head):
             samples, _ = check_batch(embeddings, labels, None, self.num_identities)
             kept = samples.kept()
             loss = self.loss(kept.embeddings, kept.labels)
+        # The library averages over pairs or triplets, so no value belongs to a single sample.
         unknown = samples.embeddings.new_full((len(samples.labels),), torch.nan)
         return HeadOutput(loss, unknown, unknown, unknown, None, None)
 

@@ -94,11 +94,14 @@ class ShardedHead(BlockedHead):
         self.ranks = Ranks.current()
         self.held = self.ranks.share(self.num_identities)
         self.sample_rate, self.sample_seed = sample_rate, sample_seed
+        # The number of batches so far: saved, so that a resumed run continues the sampling.
         if sample_rate < 1.0:
             self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
 
     def _first_centres(self) -> Tensor:
+        # One number from torch's random state seeds the centres of all ranks.
         seed = int(torch.randint(2**62, ()))
+        # The base constructor calls this before `self.ranks` and `self.held` exist.
         held = Ranks.current().share(self.num_identities)
         return first_centres(
             held, seed, self.embedding_dim, self.policy.centres_per_identity, self._shrink
@@ -114,6 +117,7 @@ class ShardedHead(BlockedHead):
         The arguments are as for `MarginHead.forward`, for this rank's samples.
         """
         ranks = self.ranks
+        # A head built before init_process_group would hold the wrong share of the centres.
         if Ranks.current() != ranks:
             raise ValueError(
                 f"the head was built for rank {ranks.rank} of {ranks.size} but called on rank "
@@ -123,6 +127,7 @@ class ShardedHead(BlockedHead):
         with torch.autocast(self.centres.device.type, enabled=False):
             samples, centres = self._agreed(embeddings, labels, known_easiness)
             known = samples.known_easiness
+            # From here on every rank computes with the samples of all ranks.
             everyone = Samples(
                 embeddings=gather(samples.embeddings, ranks),
                 labels=ranks.gathered(samples.labels),
@@ -130,6 +135,7 @@ class ShardedHead(BlockedHead):
                 some_ignored=True,  # possibly on another rank
             )
             out = self._output(everyone, centres)
+        # Each rank returns the rows of its own samples.
         return HeadOutput(
             loss=out.loss,
             sample_loss=own_rows(out.sample_loss, ranks),
@@ -150,6 +156,7 @@ class ShardedHead(BlockedHead):
             checked = self._checked(embeddings, labels, known_easiness)
             x = checked[0].embeddings
             differentiated = torch.is_grad_enabled() and x.requires_grad
+            # Everything that has to be the same on all ranks.
             about = (
                 f"{self.num_identities:,} identities in "
                 f"{'training' if self.training else 'evaluation'}, {len(x)} "
@@ -159,6 +166,7 @@ class ShardedHead(BlockedHead):
         except ValueError as error:
             complaint = str(error)
         self.ranks.agree(complaint, about, self.centres.device)
+        # If this rank had a complaint, `agree` has raised it.
         assert checked is not None
         return checked
 
@@ -185,6 +193,7 @@ class ShardedHead(BlockedHead):
             complaint = str(error)
         ranks.agree(complaint, about, self.centres.device)
         with torch.no_grad():
+            # This rank's columns for all samples, exchanged for all columns of its own samples.
             here = super().logits(ranks.gathered(embeddings.detach()))
             return ranks.columns_of_own(here, self.num_identities)
 
@@ -201,6 +210,7 @@ class ShardedHead(BlockedHead):
             embeddings.device,
         )
         best, identity = self._nearest_here(ranks.gathered(embeddings.detach()), block)
+        # A rank without the largest cosine answers with a number above every identity.
         beaten = best < ranks.largest(best)
         identity = torch.where(beaten, self.num_identities, identity + self.held.start)
         return ranks.own(-ranks.largest(-identity))  # the minimum over ranks: the first of a tie
@@ -231,11 +241,13 @@ class ShardedHead(BlockedHead):
         assert everyone is not None
         mesh = DeviceMesh.from_group(everyone, local.device.type)
         shape = torch.Size((self.num_identities, *local.shape[1:]))
+        # The shares follow a fixed rule, so the ranks need not compare them (`run_check`).
         return DTensor.from_local(
             local, mesh, [Shard(0)], run_check=False, shape=shape, stride=local.stride()
         )
 
     def _start(self, samples: Samples, centres: Centres) -> Started:
+        # Once per batch: `_reduce` may run twice in it, and must then draw the same sample.
         if self._samples():
             self.draws += 1
         return super()._start(samples, centres)
@@ -264,18 +276,22 @@ class ShardedHead(BlockedHead):
         chosen = self._drawn(batch.labels)
         if chosen is not None:
             centres = _among(centres, chosen, k)
+            # Renumber the positive rows among the sampled centres, which include all positives.
             among = torch.searchsorted(chosen, positive // k) * k + positive % k
             positive = torch.where(here, among, -1)
         target = batch.target_cos
         if centres.bias is not None:
+            # Only one rank holds the positive centre; the sum over ranks gives its logit to all.
             target = torch.zeros_like(target)
             target[here] = positive_logit(x[here], centres.rows, centres.bias, positive[here])
             target = self.ranks.total(target)
         logits = x.new_empty(len(x), len(centres.rows) // k) if keep else None
         plan = self._plan(target, batch, positive, centres, logits, plainly)
+        # The plan's offset covers all identities that this rank holds: keep those of the sample.
         if chosen is not None and plan.offset is not None:
             plan = replace(plan, offset=plan.offset[chosen])
         partial = negatives(x, centres.rows, centres.bias, scale, tuple(learnt), plan)
+        # Widen the logits again to one column for each identity that this rank holds.
         if logits is not None and chosen is not None:
             everyone = logits.new_full((len(x), len(self.held)), -torch.inf)
             logits = everyone.index_copy_(1, chosen, logits)
@@ -285,6 +301,7 @@ class ShardedHead(BlockedHead):
     def _positive(self, directions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Cosine to the positive centre, and its row, which is -1 on all ranks but one."""
         here = (labels >= self.held.start) & (labels < self.held.stop)
+        # 0 for a sample whose positive centre is elsewhere: the sum over ranks has one term.
         target_cos, rows = directions.new_zeros(len(labels)), torch.full_like(labels, -1)
         cosines, held_rows = super()._positive(directions[here], labels[here] - self.held.start)
         target_cos[here], rows[here] = cosines, held_rows
@@ -302,6 +319,7 @@ def _among(centres: Centres, chosen: Tensor, k: int) -> Centres:
     """Select the class centres of the identities in `chosen`, relative to this rank's first."""
 
     def pick(rows: Tensor) -> Tensor:
+        # K consecutive rows for each identity; a bias has K = 1.
         picked: Tensor = rows.unflatten(0, (-1, k))[chosen].flatten(0, 1)
         return picked
 

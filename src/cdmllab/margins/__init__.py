@@ -38,5 +38,6 @@ __all__ = [
     "register",
 ]
 
+# Importing a module registers its losses.
 for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     importlib.import_module(_module.name)

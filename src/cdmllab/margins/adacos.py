@@ -41,6 +41,7 @@ class AdaCos(MarginPolicy):
         super().__init__(gradient=gradient)
         self.dynamic = dynamic
         self.statistics: tuple[Statistic, ...] = ("negative_partition",) if dynamic else ()
+        # At least log 2: with two identities the scale would start at 0.
         start = math.sqrt(2.0) * math.log(max(num_identities - 1, 2))
         self.register_buffer("scale", torch.tensor(start))
 
@@ -55,7 +56,7 @@ class AdaCos(MarginPolicy):
             return
         # The logarithm of the mean of exp(partition): the sums themselves could overflow.
         log_average = batch.negative_partition.logsumexp(dim=0) - math.log(len(batch.target_cos))
-        median = angle(batch.target_cos).median().clamp_max(math.pi / 4.0)
+        median = angle(batch.target_cos).median().clamp_max(math.pi / 4.0)  # radians
         self.scale.copy_((log_average / torch.cos(median)).clamp_min(1.0))
 
     def describe(self) -> str:

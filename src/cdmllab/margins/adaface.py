@@ -53,6 +53,7 @@ class AdaFace(AngularMargin):
         check_range("h", h, 0.0, 100.0)
         check_range("momentum", momentum, 0.0, 1.0)
         self.margin, self.h, self.momentum = margin, h, momentum
+        # The authors' code starts from the same values.
         self.register_buffer("mean", torch.tensor(20.0))
         self.register_buffer("std", torch.tensor(100.0))
 
@@ -61,6 +62,7 @@ class AdaFace(AngularMargin):
         """Update the running mean and (unbiased) standard deviation of the embedding length."""
         if len(batch.embedding_norm) < 2:  # a single sample has no standard deviation
             return
+        # The range to which the authors' code clips.
         lengths = batch.embedding_norm.clamp(1e-3, 100.0)
         self.mean.lerp_(lengths.mean().to(self.mean.dtype), self.momentum)
         self.std.lerp_(lengths.std().to(self.std.dtype), self.momentum)
@@ -68,11 +70,13 @@ class AdaFace(AngularMargin):
     def quality(self, batch: Batch) -> Tensor:
         """z of each sample; shape (b,), in [-1, 1]."""
         lengths = batch.embedding_norm.detach().clamp(1e-3, 100.0)
+        # 1e-3 as in the authors' code, since the deviation may be 0.
         return (self.h * (lengths - self.mean) / (self.std + 1e-3)).clamp(-1.0, 1.0)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(theta - m z) - (m + m z); shape (b,) to (b,)."""
         z = self.quality(batch).to(target_cos.dtype)
+        # Both terms of the margin: an angle and a cosine.
         angular, additive = (
             self.in_force(m, target_cos) for m in (-self.margin * z, self.margin * (1.0 + z))
         )

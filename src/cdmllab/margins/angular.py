@@ -79,6 +79,7 @@ def add_angle(cosines: Tensor, margin_rad: Tensor, beyond_pi: BeyondPi = "linear
     margined = cosines * cos_m - sine(cosines) * sin_m
     if beyond_pi == "none":
         return margined
+    # Where theta + m is below 0 the cosine would fall again: keep it at its largest value.
     margined = torch.where((margin_rad < 0.0) & (cosines > cos_m), 1.0, margined)
     past = (margin_rad > 0.0) & (cosines < -cos_m)  # theta > pi - m
     if beyond_pi == "clip":
@@ -114,14 +115,16 @@ def combined(
     -------
     Tensor of the same shape.
     """
+    # Without a factor on the angle no arc cosine is needed.
     if m1 == 1.0:
         return add_angle(cosines, torch.full_like(cosines, m2), beyond_pi) - m3
-    total = m1 * angle(cosines) + m2
+    total = m1 * angle(cosines) + m2  # radians
     if beyond_pi == "none":
         return torch.cos(total) - m3
     if beyond_pi == "clip":
         return torch.cos(total.clamp_max(math.pi)) - m3
     if beyond_pi == "plain":
         return torch.where(total > math.pi, cosines, torch.cos(total)) - m3
+    # The total reaches pi at theta = (pi - m2) / m1.
     added = math.pi - (math.pi - m2) / m1
     return torch.where(total > math.pi, cosines - added * math.sin(added), torch.cos(total)) - m3

@@ -61,7 +61,7 @@ class ArcNegFace(ArcFace):
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:
         """t cos_j + t - 1; shape (b, c) to (b, c)."""
         with torch.no_grad():
-            level = self.target(batch.target_cos.detach(), batch).unsqueeze(1)
+            level = self.target(batch.target_cos.detach(), batch).unsqueeze(1)  # [b, 1]
             t = self.alpha * torch.exp(-(cosines - level).square() / self.sigma)
         return t * cosines + t - 1.0
 

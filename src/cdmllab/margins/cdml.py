@@ -110,6 +110,7 @@ class CDML(AngularMargin):
             check_choice(name, value, get_args(kind))
         self.base_margin_rad, self.alpha = margin_rad, alpha
         self.kind: Easiness = easiness
+        # The head computes the hardest negative only for losses that request it.
         self.statistics = ("hardest_negative",) if easiness in ("gap", "angle_gap") else ()
         self.pivot = pivot if pivot is not None else (0.5 if easiness == "similarity" else 0.0)
         check_range("pivot", self.pivot, -0.999, 0.999)
@@ -143,6 +144,7 @@ class CDML(AngularMargin):
         Hard samples get the larger margin. In the terms of this class, m_base = m2 + alpha and the
         relative deviation is 2 alpha / m_base.
         """
+        # The hardness is 1 - 2 e, see `easiness_from_gap`: m_i = (m2 + alpha) - 2 alpha e.
         base = m2 + alpha
         options = {
             "margin_rad": base,
@@ -161,6 +163,7 @@ class CDML(AngularMargin):
         terms of this class, m_base = m2 + alpha pi/6 and the relative deviation is
         (alpha pi/6) / m_base.
         """
+        # The hardness is (1 - e) pi/6, see `easiness_from_angle_gap`: m_i = (m2 + half) - half e.
         half = alpha * math.pi / 6.0
         base = m2 + half
         options = {
@@ -210,6 +213,7 @@ class CDML(AngularMargin):
     def observe(self, batch: Batch) -> None:
         """Update the running easiness of the batch's identities."""
         if self.class_easiness is not None:
+            # Without the class term, which would feed the running mean back into itself.
             self.class_easiness.update(batch.labels, self._sample_easiness(batch))
 
     def margin_rad(self, batch: Batch) -> Tensor:
@@ -218,11 +222,11 @@ class CDML(AngularMargin):
         if self.detach_margin:
             e = e.detach()
         if self.shape == "step":
-            e = torch.sign(e)
+            e = torch.sign(e)  # 0 at the pivot: the base margin
         if self.favour == "hard":
             e = -e
         change = self.current_alpha(batch.progress) * e
-        if self.match_mean and len(change):
+        if self.match_mean and len(change):  # an empty batch has no mean
             change = change - change.mean()
         return self.in_force(self.base_margin_rad * (1.0 + change), batch.target_cos)
 

@@ -28,6 +28,7 @@ class ClassSizes(nn.Module):
     def __init__(self, num_identities: int, class_sizes: ArrayLike | Tensor | None = None) -> None:
         super().__init__()
         self.register_buffer("count", torch.zeros(num_identities, dtype=torch.int64))
+        # The last answer of `known`, and for which tensor and version.
         self._looked: tuple[Tensor, int, bool] | None = None
         if class_sizes is not None:
             self.count.copy_(_checked(class_sizes, num_identities))
@@ -51,6 +52,7 @@ class ClassSizes(nn.Module):
         """The images of each identity, float64 of shape (c,); all 1 while they are not known."""
         if not self.known:
             return torch.ones_like(self.count, dtype=torch.float64)
+        # The smallest class with images: empty ones count as the largest in this minimum.
         least = torch.where(self.count > 0, self.count, self.count.max()).min()
         return self.count.clamp_min(least).double()
 
@@ -58,7 +60,7 @@ class ClassSizes(nn.Module):
 def _checked(class_sizes: ArrayLike | Tensor, num_identities: int) -> Tensor:
     given = class_sizes.cpu().numpy() if isinstance(class_sizes, Tensor) else class_sizes
     sizes = np.asarray(given)
-    if sizes.dtype.kind not in "iu":
+    if sizes.dtype.kind not in "iu":  # signed or unsigned integers
         raise ValueError(f"class_sizes must be whole numbers, got {sizes.dtype}")
     if sizes.shape != (num_identities,):
         raise ValueError(f"class_sizes must have shape ({num_identities},), got {sizes.shape}")

@@ -56,6 +56,7 @@ class Combined(AngularMargin):
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """cos(m1 theta + m2) - m3; shape (b,) to (b,)."""
         margined = combined(target_cos, self.m1, self.m2, self.m3, self.beyond_pi)
+        # `in_force` cannot disable the factor m1, so the whole target is chosen here.
         return torch.where(target_cos > 0.0, margined, target_cos) if self.easy_margin else margined
 
     def describe(self) -> str:

@@ -62,7 +62,7 @@ class CurricularFace(ArcFace):
         """cos_j (t + cos_j) where cos_j > cos(theta_y + m); shape (b, c) to (b, c)."""
         target = batch.target_cos.detach()
         margin = torch.full_like(target, self.base_margin_rad)
-        level = add_angle(target, margin, "none").unsqueeze(1)
+        level = add_angle(target, margin, "none").unsqueeze(1)  # [b, 1]
         return torch.where(cosines > level, cosines * (self.t.to(cosines.dtype) + cosines), cosines)
 
     def describe(self) -> str:

@@ -74,7 +74,7 @@ class DynamicArcFace(AngularMargin):
 
     def margins_rad(self) -> Tensor:
         """The margin of every identity; shape (c,), radians."""
-        fallen = self.class_sizes.sizes().pow(-self.power)
+        fallen = self.class_sizes.sizes().pow(-self.power)  # [c]
         low, high = fallen.min(), fallen.max()
         share = ((fallen - low) / (high - low)).nan_to_num(nan=1.0)  # 0 / 0: all are of one size
         return self.low_margin_rad + (self.high_margin_rad - self.low_margin_rad) * share

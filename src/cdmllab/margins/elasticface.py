@@ -64,6 +64,7 @@ class ElasticFace(AngularMargin):
             raise ValueError("give either margin_rad or margin_cos, and None for the other")
         if margin_rad is None and margin_cos is None:
             raise ValueError("give either margin_rad or margin_cos; both are None")
+        # A margin that is None counts as 0 here, which is in range.
         check_range("margin_rad", margin_rad or 0.0, 0.0, math.pi)
         check_range("margin_cos", margin_cos or 0.0, 0.0, 2.0)
         check_range("sigma", sigma, 0.0, 1.0)
@@ -79,10 +80,13 @@ class ElasticFace(AngularMargin):
     def draws(self, batch: Batch) -> Tensor:
         """The random margins of a batch, in the unit of the margin; shape (b,)."""
         cosines = batch.target_cos.detach()
+        # Seeded by the number of batches, so every call for one batch draws the same margins.
         generator = np.random.default_rng([self.seed, int(self.step)])
+        # NumPy's generator draws the same numbers whatever the device is.
         noise = torch.from_numpy(generator.standard_normal(len(cosines))).to(cosines)
         if self.plus:
             hardest_first = cosines.argsort()
+            # The k-th largest draw goes to the k-th smallest target cosine.
             noise = torch.empty_like(noise).index_copy_(
                 0, hardest_first, noise.sort(descending=True).values
             )

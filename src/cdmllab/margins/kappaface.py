@@ -74,11 +74,13 @@ class KappaFace(AngularMargin):
         """Update the running means of the batch's identities with its unit embeddings."""
         if batch.unit_embeddings is None:
             raise ValueError("kappaface needs batch.unit_embeddings, which is None")
+        # The u different identities of the batch, and the position of each sample among them.
         identities, position = batch.labels.unique(return_inverse=True)
         seen = torch.bincount(position, minlength=len(identities))
-        total = self.mean.new_zeros(len(identities), self.dim)
+        total = self.mean.new_zeros(len(identities), self.dim)  # [u, d]
         total.index_add_(0, position, batch.unit_embeddings.detach().to(self.mean.dtype))
         self.count[identities] += seen
+        # The weight of n new embeddings: n / count in a plain average, later 1 - (1 - momentum)^n.
         weight = (seen / self.count[identities]).clamp_min(1.0 - (1.0 - self.momentum) ** seen)
         self.mean[identities] = torch.lerp(
             self.mean[identities], total / seen.unsqueeze(1), weight.to(total.dtype).unsqueeze(1)
@@ -86,14 +88,18 @@ class KappaFace(AngularMargin):
 
     def weights(self) -> Tensor:
         """psi of every identity; shape (c,)."""
-        known = self.count >= 2
+        known = self.count >= 2  # [c]; one embedding does not scatter
         if int(known.sum()) < 2:
             return torch.ones_like(self.count, dtype=self.mean.dtype)
+        # A length of 1 would make kappa infinite.
         r = self.mean.norm(dim=1).clamp_max(1.0 - 1e-4)
+        # [c], large where the embeddings of an identity agree.
         kappa = r * (self.dim - r * r) / (1.0 - r * r)
+        # Where all concentrations are equal the deviation is 0, and 0 / 0 would be NaN.
         spread = kappa[known].std().clamp_min(1e-6)
         standard = torch.where(known, (kappa - kappa[known].mean()) / spread, 0.0)
         by_kappa = 1.0 - torch.sigmoid(self.temperature * standard)
+        # 1 for an identity that was never seen, 0 for the most frequent one.
         by_size = (torch.cos(math.pi * self.count / self.count.max()) + 1.0) / 2.0
         return self.gamma * by_size + (1.0 - self.gamma) * by_kappa
 

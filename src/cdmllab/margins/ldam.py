@@ -61,6 +61,7 @@ class LDAM(MarginPolicy):
     def margins_cos(self) -> Tensor:
         """The margin of every identity; shape (c,)."""
         sizes = self.class_sizes.sizes()
+        # Relative to the smallest class, whose margin is then exactly margin_cos.
         return self.margin_cos * (sizes / sizes.min()).pow(-self.power)
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:

@@ -43,6 +43,7 @@ class LiArcFace(MarginPolicy):
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
         """1 - 2 (theta + m) / pi; shape (b,) to (b,)."""
+        # Without a margin it is 1 at 0, 0 at 90 and -1 at 180 degrees, like the cosine.
         return 1.0 - 2.0 * (angle(target_cos) + self.base_margin_rad) / math.pi
 
     def negatives(self, cosines: Tensor, batch: Batch) -> Tensor:

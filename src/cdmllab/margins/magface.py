@@ -64,6 +64,7 @@ class MagFace(AngularMargin):
     def margin_rad(self, batch: Batch) -> Tensor:
         """m(a) of each sample; shape (b,), radians."""
         a = batch.embedding_norm.clamp(self.low, self.high)
+        # 0 at `low` and 1 at `high`. Beyond these lengths `clamp` has no gradient.
         share = (a - self.low) / (self.high - self.low)
         margin = self.low_margin_rad + (self.high_margin_rad - self.low_margin_rad) * share
         return self.in_force(margin, batch.target_cos)

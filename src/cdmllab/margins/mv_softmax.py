@@ -78,6 +78,7 @@ class MVSoftmax(AngularMargin):
         """Raise the negatives above the margined target; shape (b, c) to (b, c)."""
         target = batch.target_cos.detach()
         level = add_angle(target, torch.full_like(target, self.m2), "none") - self.margin_cos
+        # "adaptive" is cos_j + t (cos_j + 1): the nearer a negative, the more it is raised.
         raised = (
             (self.t + 1.0) * cosines + self.t if self.reweight == "adaptive" else cosines + self.t
         )

@@ -55,6 +55,7 @@ class NPCFace(AngularMargin):
     ) -> None:
         super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)
+        # At most m0, so that a mean cosine of -1 still gives a margin of at least 0.
         check_range("margin_slope_rad", margin_slope_rad, 0.0, margin_rad)
         check_range("t", t, 1.0, 3.0)
         check_range("a", a, 0.0, 2.0)
@@ -76,6 +77,7 @@ class NPCFace(AngularMargin):
         """m_i; shape (b,), radians."""
         if batch.hard_negative_mean is None:
             raise ValueError("npcface needs batch.hard_negative_mean, which is None")
+        # The mean is 0 without a hard negative, which leaves the margin m0.
         margin = self.base_margin_rad + self.slope_rad * batch.hard_negative_mean.detach()
         return self.in_force(margin, batch.target_cos)
 

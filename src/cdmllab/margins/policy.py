@@ -142,6 +142,7 @@ class MarginPolicy(nn.Module):
         A backward pass may come after further batches have updated the running statistics, and
         still needs those of its own forward pass.
         """
+        # A shallow copy shares the parameters, which receive gradients, but not the buffers.
         kept = copy.copy(self)
         kept._buffers = {
             name: None if value is None else value.clone() for name, value in self._buffers.items()
@@ -151,6 +152,7 @@ class MarginPolicy(nn.Module):
     @property
     def sets_scale(self) -> bool:
         """Whether the loss replaces the head's scale by its own, which `observe` may change."""
+        # Overriding the method declares it; nothing else has to be set.
         return type(self).current_scale is not MarginPolicy.current_scale
 
     @property

@@ -86,6 +86,7 @@ def register(
     def decorate(kind: P) -> P:
         other = _LOSSES.get(name)
         taken = other.build if other else _RECIPES.get(name)
+        # Reloading a module registers the same loss again, which is allowed.
         if taken and (taken.__module__, taken.__qualname__) != (kind.__module__, kind.__qualname__):
             raise ValueError(
                 f"the loss {name!r} is {taken.__module__}.{taken.__qualname__} already"
@@ -224,6 +225,7 @@ def create(
         "class_sizes": class_sizes,
         "scale": scale,
     }
+    # Pass on only what the constructor accepts; what it requires has to be given.
     accepted = inspect.signature(build).parameters
     for key, value in sizes.items():
         if value is None and key in accepted and accepted[key].default is inspect.Parameter.empty:
@@ -231,13 +233,14 @@ def create(
     return build(**{key: value for key, value in sizes.items() if key in accepted}, **chosen)
 
 
+# Cached, because entry points are slow to read. An error is not cached and is raised again.
 @cache
 def _load_plugins() -> None:
     """Import the modules of losses that other packages list; they register themselves."""
     for entry in entry_points(group=ENTRY_POINTS):
         try:
             entry.load()
-        except Exception as error:
+        except Exception as error:  # a plugin may raise anything
             source = entry.dist.name if entry.dist else entry.value
             raise CdmlLabError(
                 f"the losses of {source} ({entry.value}) cannot be imported: {error}"

@@ -73,17 +73,21 @@ class SphereFace2(MarginPolicy):
         """The b at which lambda sigmoid(-z_y - b) = (1 - lambda) (c - 1) sigmoid(z_j + b), z_y and
         z_j the logits of a positive and a negative at 90 degrees.
         """
+        # The weight of the positive over that of all negatives together.
         ratio = self.positive_share / ((1.0 - self.positive_share) * max(num_identities - 1, 1))
+        # The logit of a negative at 90 degrees, without the bias.
         negative = r * (2.0 * math.pow(0.5, self.t) - 1.0 + self.margin_cos)
         gap = -2.0 * r * self.margin_cos  # of the positive's logit to the negative's
         # With v = exp(z_j + b) it is exp(gap) v^2 + (1 - ratio) v - ratio = 0.
         root = math.sqrt((1.0 - ratio) ** 2 + 4.0 * ratio * math.exp(gap))
+        # Two forms of one root: each avoids the difference of two nearly equal numbers.
         if ratio <= 1.0:
             return math.log(2.0 * ratio) - math.log(1.0 - ratio + root) - negative
         return math.log(ratio - 1.0 + root) - math.log(2.0) - gap - negative
 
     def adjusted(self, cosines: Tensor) -> Tensor:
         """g(cos theta) = 2 ((cos theta + 1) / 2)^t - 1; any shape."""
+        # By rounding a cosine may be below -1, where a fractional power is NaN.
         return 2.0 * ((cosines.clamp_min(-1.0) + 1.0) / 2.0).pow(self.t) - 1.0
 
     def target(self, target_cos: Tensor, batch: Batch) -> Tensor:
@@ -100,6 +104,7 @@ class SphereFace2(MarginPolicy):
 
     def negative_loss(self, logits: Tensor) -> Tensor:
         """log(1 + exp(z + b)); shape (b, c) to (b, c)."""
+        # Beyond 40 softplus is the identity, see `MarginPolicy.sample_loss`.
         return F.softplus(logits + self.bias.to(logits.dtype), threshold=40.0)
 
     def sample_loss(self, positive_logit: Tensor, negatives: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ class UniFace(MarginPolicy):
 
     def _beyond(self, logits: Tensor) -> Tensor:
         """How far logits are above the threshold, in logits."""
+        # Without `clip_logits` the limit is infinite, and nothing is cut.
         return (logits - self.bias.to(logits.dtype)).clamp(-self.limit, self.limit)
 
     def describe(self) -> str:

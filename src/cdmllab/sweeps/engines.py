@@ -47,8 +47,10 @@ class Local:
 
     def submit(self, task: Task) -> "Future[Outcome]":
         """Start a task."""
+        # A process is idle again after its future's callback, which may be a moment later.
         process = self._idle.get()
         future = process.submit(carry_out, task, self.within)
+        # A pool whose process has died cannot be used again: a new one takes its place.
         future.add_done_callback(
             lambda done: self._idle.put(self._process() if _failed(done) else process)
         )
@@ -56,11 +58,13 @@ class Local:
 
     def close(self) -> None:
         """End the processes. Busy ones get SIGTERM, so that their runs are recorded as stopped."""
+        # Idle processes end with their pool; only busy ones need a signal.
         idle = set()
         while not self._idle.empty():
             idle.add(self._idle.get())
         for pool in self._started:
             if pool not in idle:
+                # A pool does not list its processes publicly.
                 for process in list((getattr(pool, "_processes", None) or {}).values()):
                     process.terminate()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -83,7 +87,9 @@ class Ray:
 
     def __init__(self, ray: Any, within: Path | None) -> None:
         self._ray, self.within = ray, str((within or root()).resolve())
+        # As many tasks as there are cores; Ray queues those that need more.
         self.room = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        # The sweep itself restarts tasks whose process died, see `Spec.retries`.
         self._remote = ray.remote(max_retries=0, retry_exceptions=False)(_carry_out)
 
     def submit(self, task: Task) -> "Future[Outcome]":
@@ -122,6 +128,7 @@ def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
         library.init(
             address=address,
             log_to_driver=False,
+            # Only a cluster that is started here has this option.
             include_dashboard=False if address == "local" else None,
             runtime_env={"env_vars": _environment(within)},
         )
@@ -139,6 +146,7 @@ def _carry_out(task: Task, within: str) -> Outcome:
 
 def died(error: BaseException | None) -> bool:
     """Whether a task ended because its process or machine died, not because the task failed."""
+    # Without Ray in use it cannot be Ray's error, and importing Ray takes seconds.
     if "ray" in sys.modules and isinstance(error, _ray_deaths()):
         return True
     return isinstance(error, BrokenProcessPool)

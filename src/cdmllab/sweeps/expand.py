@@ -44,9 +44,11 @@ def tasks(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> list[Task
     expanded = []
     arms = _arms(spec, name, earlier)
     for preset, (arm, layers) in product(stage.presets or (spec.preset,), arms.items()):
+        # "preset/arm", with the preset only if the stage has several.
         label = "/".join(part for part in (preset if len(stage.presets) > 1 else "", arm) if part)
         for point in stage.points(arm):
             try:
+                # Later layers override earlier ones.
                 config = presets.load(
                     preset, [spec.settings, stage.settings, *layers, point]
                 ).flat()
@@ -90,12 +92,14 @@ def best(stage: Stage, done: list[Done]) -> dict[str, Best]:
     CdmlLabError : a protocol lacks this measure
     """
     arms = list(dict.fromkeys(one.task.arm for one in done))
+    # The mean of each arm at each of its points, and of all arms together at each point.
     means = {arm: [_mean(stage, done, arm, point) for point in stage.points(arm)] for arm in arms}
     common = [
         stage.sign * mean(at) for at in zip(*means.values(), strict=stage.choose_for == "all")
     ]
     chosen = {}
     for arm, values in means.items():
+        # The best point of this arm, or the one that is best for all.
         order = common if stage.choose_for == "all" else [stage.sign * value for value in values]
         top = order.index(max(order))
         chosen[arm] = Best(stage.points(arm)[top], values[top])
@@ -135,11 +139,13 @@ def _arms(spec: Spec, name: str, earlier: Mapping[str, list[Done]]) -> dict[str,
     own = {arm: [settings] for arm, settings in stage.arms.items()}
     if source is None:
         return own or {"": []}
+    # The arms of the earlier stage, each at its best point; for winner_of only the best arm.
     source_stage, points = spec.stages[source], best(spec.stages[source], earlier[source])
     if stage.winner_of is not None:
         arm = winner(source_stage, earlier[source])
         points = {arm: points[arm]}
     tuned = {arm: [source_stage.arms.get(arm, {}), one.point] for arm, one in points.items()}
+    # An arm's own settings override those of its best point; new arms have only their own.
     return {arm: [*layers, *own.get(arm, [])] for arm, layers in tuned.items()} | {
         arm: layers for arm, layers in own.items() if arm not in tuned
     }

@@ -35,6 +35,7 @@ def build(spec: Spec, finished: Mapping[str, list[Done]]) -> dict[str, Any]:
     """The record of a sweep: per stage the chosen points, and per arm and point the runs."""
     stages = []
     for name, done in finished.items():
+        # Runs of one arm and point differ only in their seeds.
         groups: dict[tuple[str, str], dict[str, Any]] = {}
         for one in done:
             key = (one.task.arm, json.dumps(one.task.point))
@@ -49,6 +50,7 @@ def build(spec: Spec, finished: Mapping[str, list[Done]]) -> dict[str, Any]:
                 groups[key] = {**of_task, "done": []}
             groups[key]["done"].append(one)
         for group in groups.values():
+            # What is recorded of the finished tasks takes their place.
             runs = group.pop("done")
             group |= {"curves": _curves(spec, runs), "runs": [_run(one) for one in runs]}
         chosen = {
@@ -91,6 +93,7 @@ def comparable(recorded: Mapping[str, Any], current: Mapping[str, Any]) -> Mappi
 def write(record: Mapping[str, Any], path: Path) -> None:
     """Write a record with one line per run, so that diffs are readable."""
     head = {key: value for key, value in record.items() if key != "stages"}
+    # The head without its closing brace, so that the stages can follow.
     lines = [json.dumps(head, indent=1)[:-2] + ',\n "stages": [']
     for n, stage in enumerate(record["stages"]):
         lines.append(
@@ -145,9 +148,12 @@ def _curves(spec: Spec, done: list[Done]) -> dict[str, dict[str, list[float]]]:
     curves: dict[str, dict[str, list[float]]] = {}
     metrics = [Run.open(one.run).metrics() for one in done]
     for key in spec.curves:
+        # Some losses lack a metric, such as easiness.
         if any(key not in run for run in metrics):
             continue
+        # The lines that contain this metric: a run logs lines of several kinds.
         rows = [np.flatnonzero(np.isfinite(run[key])) for run in metrics]
+        # The steps of the first run, which are those of all.
         steps = metrics[0]["step"][rows[0]]
         some = np.unique(np.linspace(0, len(steps) - 1, CURVE_POINTS).astype(np.int64))
         values = np.array([run[key][at][some] for run, at in zip(metrics, rows, strict=True)])

@@ -101,6 +101,7 @@ class Stage(SpecSection):
     @field_validator("seeds", mode="before")
     @classmethod
     def _count(cls, seeds: Any) -> Any:
+        # A number n means the seeds 0 to n - 1. True is an int as well, but not a number of seeds.
         if not isinstance(seeds, int) or isinstance(seeds, bool):
             return seeds
         if seeds > MOST:
@@ -124,7 +125,9 @@ class Stage(SpecSection):
         ]:
             if not values:
                 raise ValueError(f"the grid's key {key} has no values")
+        # The sizes of all grids; {} is that of an arm without further keys.
         sizes = [prod(map(len, (self.grid | own).values())) for own in ({}, *self.grids.values())]
+        # An upper bound, with the largest grid for every arm.
         trainings = (
             max(sizes) * max(1, len(self.arms)) * max(1, len(self.presets)) * len(self.seeds)
         )
@@ -164,6 +167,7 @@ class Spec(SpecSection):
     stages : in order; each starts when the one before is finished
     """
 
+    # It names a folder: a word character, then also spaces, dots, plus and minus signs.
     name: str = Field(pattern=r"^\w[\w .+-]*$", max_length=100)
     about: str = ""
     preset: str
@@ -174,6 +178,7 @@ class Spec(SpecSection):
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
+        # A stage may refer only to those before it.
         earlier: dict[str, Stage] = {}
         for name, stage in self.stages.items():
             for key in ("tuned_by", "winner_of", "start_from"):

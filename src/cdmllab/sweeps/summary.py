@@ -9,6 +9,7 @@ from cdmllab.sweeps.spec import Spec
 def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
     """One line per arm and point: mean and standard deviation over seeds of `choose_by`."""
     stage = spec.stages[name]
+    # The runs of each arm and point, one for each seed.
     groups: dict[tuple[str, str], list[Done]] = {}
     for one in done:
         groups.setdefault((one.task.arm or spec.preset, point_label(one.task.point)), []).append(
@@ -24,6 +25,7 @@ def summary(spec: Spec, name: str, done: list[Done]) -> list[str]:
             values = [100 * one.measures[protocol][stage.choose_by] for one in runs]
             spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
             cells.append(f"{protocol} {mean(values):.2f}{spread}")
+        # Only if an arm has several points to choose from.
         mark = (
             "  <- best of this arm"
             if len(groups) > len({arm for arm, _ in groups}) and key in best

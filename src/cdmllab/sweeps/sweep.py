@@ -92,6 +92,7 @@ class Sweep:
             ) from None
 
     def _stages(self, engine: Engine, report: Callable[[str], None]) -> dict[str, list[Done]]:
+        # The data may have changed since an earlier call.
         self._fingerprints.clear()
         # With the lock held nothing can be running, so these tasks were running when the sweep was
         # killed.
@@ -102,6 +103,7 @@ class Sweep:
         done: dict[str, list[Done]] = {}
         for name in self.spec.stages:
             tasks = expand.tasks(self.spec, name, done)
+            # Tasks whose results are all there are done; the others start with no attempts.
             left = [task for task in tasks if not self._is_done(task)]
             for task in left:
                 self._rows[task.name] = TaskState(task.name, "waiting")
@@ -133,8 +135,10 @@ class Sweep:
             report(f"data: {datasets.load(name, options)!r}")
 
     def _work(self, left: list[Task], engine: Engine, report: Callable[[str], None]) -> None:
+        # Reversed, so that `pop` takes the first task.
         queue, total = list(reversed(left)), len(left)
         running: dict[Future[Outcome], tuple[Task, float]] = {}
+        # Keep the engine full, and take up what has ended.
         while queue or running:
             while queue and len(running) < engine.room:
                 task = queue.pop()
@@ -145,6 +149,7 @@ class Sweep:
                 task, start = running.pop(future)
                 row = self._ended(task, future, time.perf_counter() - start)
                 self._set(row)
+                # Its process has died: it goes back into the queue.
                 if row.state == "waiting":
                     queue.append(task)
                 ended = sum(self._rows[task.name].state in ("finished", "failed") for task in left)
@@ -169,12 +174,14 @@ class Sweep:
             message = (
                 f"its process was killed or ran out of memory; if a script runs the sweep, {GUARD}"
             )
+        # A task that raised would raise again; one whose process died may succeed.
         again = engines.died(error) and attempts <= self.spec.retries
         return TaskState(
             task.name, "waiting" if again else "failed", attempts, round(seconds, 1), error=message
         )
 
     def _is_done(self, task: Task) -> bool:
+        # Done means that the row says so, its files exist, and its run is of this config and data.
         row = self._rows.get(task.name)
         if row is None or row.state != "finished" or row.run is None:
             return False
@@ -198,11 +205,13 @@ class Sweep:
 
     def _is_stale(self, run: Run, task: Task) -> bool:
         """Whether the data of a finished run has changed; False if it cannot be compared."""
+        # Tasks on the same data share a fingerprint.
         key = json.dumps([task.config["data"], task.config["start_from"]])
         if key not in self._fingerprints:
             try:
                 self._fingerprints[key] = earlier.current_fingerprint(Config.parse(task.config))
             except (DataError, OSError):
+                # Nothing to compare: `difference` then returns None.
                 self._fingerprints[key] = {}
         return bool(inputs.difference(run.record.get("data", {}), self._fingerprints[key]))
 

@@ -52,6 +52,7 @@ def carry_out(
     If its data has changed since, a new run is started.
     """
     config = Config.parse(task.config)
+    # Train, or continue where an earlier attempt stopped.
     interrupted = _unfinished(config, within)
     try:
         trained = (
@@ -99,6 +100,7 @@ def _quietly(sentence: str) -> None:
 def _free(run: Run) -> bool:
     lock = FileLock(run.folder / LOCK)
     try:
+        # A lock that can be taken means that nobody works in the run.
         with lock.acquire(timeout=0):
             return True
     except Timeout:
@@ -111,6 +113,7 @@ def _export(folder: Path, kind: ExportKind, report: Callable[[str], None] | None
     to: convert.Kind = "openvino" if kind == "openvino" else "onnx"
     int8 = kind == "onnx-int8"
     target = convert.destination(folder, to, int8=int8)
+    # An earlier attempt may have exported it already.
     if not target.is_file():
         convert.export(folder, to, int8=int8, report=report or (lambda _: None))
     return target

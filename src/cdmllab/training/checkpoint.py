@@ -27,6 +27,7 @@ FORMAT: Final = "cdmllab-files-1"
 OLD = "an earlier version wrote it in a format that can run code when it is read, so it is not read"
 _SPARE = 16 << 20  # bytes allowed for headers and for tensors that are not read
 _CHUNK = 1 << 20
+# Eight digits, as written, or more in a very long run.
 _STEP = re.compile(r"step-[0-9]{8,18}")
 
 
@@ -60,10 +61,11 @@ def write(target: Path, state: State) -> None:
     ------
     CdmlLabError, OSError : writing failed; all ranks raise the same, and `target` is unchanged
     """
+    # Written under a hidden name, so that no reader finds half a checkpoint.
     aside = target.with_name(f".{target.name}.tmp")
     with _together():
         if _first():
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(aside, ignore_errors=True)  # left by a killed process
             aside.mkdir(parents=True)
     with _together():
         shards.write(aside, state)
@@ -72,6 +74,7 @@ def write(target: Path, state: State) -> None:
             names = sorted(file.name for file in aside.iterdir())
             sums = Sums(format=FORMAT, files={name: _sum(aside / name) for name in names})
             write_text(aside / CHECKSUMS, sums.model_dump_json(indent=1) + "\n")
+            # All is on disk before the rename: a power cut leaves a complete folder or none.
             sync(aside / CHECKSUMS)
             sync(aside)
             shutil.rmtree(target, ignore_errors=True)
@@ -111,6 +114,7 @@ def load(run: Path, state: State, report: Callable[[str], None]) -> int | None:
         state
     """
     chosen: list[str | None] = [None]
+    # The first rank chooses, so that all continue from the same step.
     with _together():
         if _first():
             chosen = [_newest(run, shards.nbytes(state), report)]
@@ -141,6 +145,7 @@ def damage(folder: Path, expected: int | None = None) -> str:
     folder : of the checkpoint
     expected : bytes of the state to be filled; a folder with far more is not read
     """
+    # The index of torch.distributed.checkpoint, which is a pickle.
     if os.path.lexists(folder / ".metadata"):
         return OLD
     try:
@@ -148,6 +153,7 @@ def damage(folder: Path, expected: int | None = None) -> str:
         existing = {path.name for path in folder.iterdir() if shards.NAMES.fullmatch(path.name)}
     except (OSError, DataError):
         return f"{CHECKSUMS} is missing or unreadable"
+    # Names first: nothing outside the folder may be opened, and no file may go unchecked.
     for name in sums:
         if not shards.NAMES.fullmatch(name):
             return f"{CHECKSUMS} names {plain(name, 60)}, which is not a file of a checkpoint"
@@ -155,6 +161,7 @@ def damage(folder: Path, expected: int | None = None) -> str:
         return f"{CHECKSUMS} does not name {unlisted[0]}"
     if shards.INDEX not in sums:
         return f"{shards.INDEX} is missing"
+    # A checksum reads the entire file, so the sizes are judged before.
     if expected is not None and sum(one.bytes for one in sums.values()) > 2 * expected + _SPARE:
         return "its files are far larger than expected"
     return next(
@@ -196,6 +203,7 @@ def _changed(path: Path, expected: Sum) -> str:
 def _sum(path: Path, at_most: int = 1 << 62) -> Sum:
     crc = size = 0
     with opened(path, at_most=at_most, links=False) as stream:
+        # Asking for one byte more than allowed shows that a file is too long.
         while content := stream.read(min(_CHUNK, at_most - size + 1)):
             crc, size = zlib.crc32(content, crc), size + len(content)
             if size > at_most:
@@ -222,11 +230,13 @@ def _together() -> Iterator[None]:
             raise
         failed = error
     if dist.is_initialized():
+        # All ranks exchange their errors, or None; waiting for them also synchronises the ranks.
         messages: list[Any] = [None] * dist.get_world_size()
         dist.all_gather_object(messages, None if failed is None else cause(failed))
         complaints: dict[str, str] = {}
         for rank, text in enumerate(messages):
             if text is not None:
+                # The same message from several ranks is reported once, with the first of them.
                 complaints.setdefault(text, f"rank {rank}: {text}")
         if complaints:
             raise CdmlLabError("; ".join(complaints.values())) from failed

@@ -41,6 +41,7 @@ def _buildable() -> Iterator[None]:
     """Turn whatever a constructor raises for an option into an error of the config."""
     try:
         yield
+    # pydantic adds the key to a ValueError, but lets other kinds of errors through.
     except ValueError:
         raise
     except Exception as error:
@@ -55,6 +56,7 @@ def _matching(names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+# 8 GB of float32: a mistyped width is refused before memory is allocated.
 _MOST_PARAMETERS = 2_000_000_000
 
 Protocols = Annotated[tuple[str, ...], AfterValidator(_matching)]
@@ -131,6 +133,7 @@ class LossConfig(Named):
             options.check(heads.create, self.options)
             if self.name in margins.names():
                 options.check(margins.builder(self.name), self.options)
+            # The smallest possible head, only to find out whether the options are valid.
             self.build(embedding_dim=2, num_identities=2)
         return self
 
@@ -143,6 +146,7 @@ class LossConfig(Named):
         class_sizes: ArrayLike | None = None,
     ) -> "Head":
         """Create a new head by `cdmllab.heads.create`; options may override `seed`."""
+        # The run's seed is also that of random margins and of the sampling of identities.
         seeds: dict[str, Any] = {}
         if self.name in margins.names() and "seed" in margins.options(self.name):
             seeds["seed"] = seed
@@ -153,6 +157,7 @@ class LossConfig(Named):
             "num_identities": num_identities,
             "class_sizes": class_sizes,
         }
+        # A seed among the options has priority over the run's seed.
         return heads.create(self.name, scale=self.scale, **size, **{**seeds, **self.options})
 
 
@@ -226,7 +231,7 @@ class WatchConfig(ConfigSection):
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
-        if (self.validate_every is None) != (not self.protocols):
+        if (self.validate_every is None) != (not self.protocols):  # only one is set
             raise ValueError("validate_every and protocols need each other: set both or neither")
         return self
 

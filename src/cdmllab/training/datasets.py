@@ -37,6 +37,7 @@ def _digits(
 ) -> TrainingSet:
     """The training part of scikit-learn's digits, see `cdmllab.data.digits.split`."""
     kept, _ = digits.split(digits.load(classes), held_out, split_seed)
+    # Back from [-1, 1] to levels from 0 to 255, and from [n, c, h, w] to [n, h, w, c].
     levels = ((kept.images + 1.0) * 127.5).round().to(torch.uint8)
     return ArraySet(levels.permute(0, 2, 3, 1).numpy(), kept.labels.numpy(), len(kept.classes))
 
@@ -65,10 +66,12 @@ def _world(
     )
 
 
+# `wraps` also gives it the signature of `_world`, from which `check` reads the options.
 @functools.wraps(_world)
 def _lab(**options: Any) -> TrainingSet:
     """A world of the face lab, rendered once into a cache in the data folder."""
     world = _world(**options)
+    # Worlds with the same parameters share a cache.
     name = hashlib.sha256(json.dumps(world.parameters, sort_keys=True).encode()).hexdigest()[:12]
     return world.cached(paths.to_write() / "lab" / f"world-{name}", patience_s=3600.0)
 
@@ -114,7 +117,9 @@ def _find(folder: str) -> Path | None:
     if path.is_absolute():
         return path if path.exists() else None
     maker = registry.load().maker(folder)
+    # InsightFace's own pack of the same set counts as well.
     below = paths.find(folder, *([maker.pack] if maker and maker.pack else []))
+    # A data folder has priority over the current folder.
     return below or (path if path.exists() else None)
 
 
@@ -142,6 +147,7 @@ def _missing_omniglot(part: str = "images_background_small1", **_: Any) -> str:
     return omniglot.missing(part)
 
 
+# What a config may name: a description, how to load it, and how to get missing data.
 _TABLE: dict[str, DataSource] = {
     "digits": DataSource("scikit-learn's digits", _digits, _there),
     "lab": DataSource("a world of the face lab", _lab, _there, _world),

@@ -16,7 +16,7 @@ from cdmllab.heads import Head
 from cdmllab.training import datasets
 from cdmllab.training.loop import Prepare
 
-PICTURES = 2_000
+PICTURES = 2_000  # embedded at every look
 THIRDS = ("easy", "middling", "hard")
 SCORES = ("similarity", "gap", "angle_gap")
 
@@ -50,6 +50,7 @@ class Truth:
         self.easiness = datasets.known_easiness(source)[torch.from_numpy(self.rows)]
         self.difficulty = difficulty.of(source.world, self.rows)
         self.wrong = source.mislabelled[self.rows]
+        # Thirds of the correctly labelled images; the mislabelled ones are a group of their own.
         third = np.digitize(
             self.difficulty, np.quantile(self.difficulty[~self.wrong], [1 / 3, 2 / 3])
         )
@@ -61,10 +62,12 @@ class Truth:
     def scores(self, backbone: Backbone, head: Head) -> dict[str, Tensor]:
         """Easiness scores, ``margin_rad`` and ``angle_deg``, each of shape (images,)."""
         centres = head.directions()  # [c, K, d]
-        e = embed(backbone, self.images, prepare=self.prepare).to(centres.device)
+        e = embed(backbone, self.images, prepare=self.prepare).to(centres.device)  # [n, d]
         labels = self.labels.to(e.device)
         out = head(e, labels, known_easiness=self.easiness.to(e.device))
+        # [n, c], to the nearest of each identity's K centres.
         cosines = cosine(e, centres.flatten(0, 1)).unflatten(1, centres.shape[:2]).amax(dim=2)
+        # With -1 in the column of the positive, the largest is the hardest negative.
         hardest = cosines.scatter(1, labels[:, None], -1.0).amax(dim=1)
         own = cosines.gather(1, labels[:, None]).squeeze(1)
         scores = {
@@ -87,6 +90,7 @@ class Truth:
         scores = self.scores(backbone, head)
         metrics: dict[str, float] = {}
         for name in SCORES:
+            # Only ranks matter below, so -score serves as 1 - score.
             score = -scores[name].numpy()
             metrics[f"truth/{name}"] = difficulty.rank_correlation(
                 score[~self.wrong], self.difficulty[~self.wrong]

@@ -50,6 +50,7 @@ class Place:
     def set_random_state(self, state: Mapping[str, Any]) -> None:
         """Restore what `random_state` gave."""
         if self.device.type == "cuda" and "cuda" in state:
+            # torch expects the state of a GPU's generator on the CPU.
             torch.cuda.set_rng_state(state["cuda"].cpu(), self.device)
 
     def wait(self) -> None:
@@ -61,6 +62,7 @@ class Place:
         """Give all processes the value of the first one."""
         if self.world_size == 1:
             return value
+        # `broadcast_object_list` fills the list in place.
         values = [value]
         dist.broadcast_object_list(values, src=0)
         return values[0]
@@ -72,6 +74,7 @@ def lost(error: BaseException) -> CdmlLabError | None:
     The libraries report the end of a peer in terms of sockets.
     """
     network = isinstance(error, dist.DistBackendError | dist.DistNetworkError)
+    # gloo raises a RuntimeError whose text names its source file, such as gloo/transport/.
     if not network and not (isinstance(error, RuntimeError) and "gloo/" in str(error)):
         return None
     return CdmlLabError(
@@ -83,11 +86,13 @@ def lost(error: BaseException) -> CdmlLabError | None:
 @contextmanager
 def place(device: str) -> Iterator[Place]:
     """Join the process group if torchrun started this process, and leave it at the end."""
+    # torchrun sets WORLD_SIZE to the number of processes, LOCAL_RANK to that on this machine.
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield Place(torch.device(device))
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
+    # Every process on a machine has a GPU of its own.
     own = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
     if own.type == "cuda":
         torch.cuda.set_device(own)

@@ -44,6 +44,7 @@ def stop(
         "rows": rows.tolist(),
         "pixels": [float(images.float().min()), float(images.float().max())],
         "embeddings_not_finite": int(bad.sum()),
+        # NaN and infinity are counted above; this is the largest of the finite values.
         "largest_embedding": float(
             embeddings.detach().nan_to_num(posinf=0.0, neginf=0.0).abs().max()
         ),
@@ -59,6 +60,7 @@ def stop(
 
 
 def _cause(facts: dict[str, Any]) -> str:
+    # In the order of certainty: a broken parameter explains everything after it.
     if facts["parameters_not_finite"]:
         norm = facts["gradient_norm_of_the_step_before"]
         before = f" (the gradient's norm was {norm:.3g})" if norm is not None else ""

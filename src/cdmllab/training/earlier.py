@@ -43,6 +43,7 @@ def config(run: Run) -> Config:
 def fingerprint(requested: Config, source: TrainingSet) -> dict[str, Any]:
     """The fingerprint of everything a training reads, see `cdmllab.training.inputs`."""
     start = None if requested.start_from is None else Path(requested.start_from)
+    # start_from is the folder of a run or a released file.
     if start is not None and start.is_dir():
         start = start / BACKBONE
     return inputs.fingerprint(source, start)
@@ -69,11 +70,13 @@ def finished(requested: Config, within: Path | None, report: Report) -> Run | No
     for run in Run.finished(requested.flat(), within=within, report=report):
         message = f"{run.folder} has this config and is finished"
         try:
+            # Computed once, and only if there is a finished run to compare with.
             now = now or current_fingerprint(requested)
         except (DataError, OSError) as error:
             report(f"{message}; its data cannot be compared: {error}")
             return run
         changed = inputs.difference(run.record.get("data", {}), now)
+        # None means that nothing could be compared, "" that nothing has changed.
         if changed:
             report(f"{message}, but its data has changed since ({changed}): starting a new run")
             continue
@@ -100,6 +103,7 @@ def refuse_edits(run: Run, edited: Config) -> None:
     except (KeyError, TypeError, ValueError):
         return
     for key, now, then in presets.differing(edited, original):
+        # The list contains complete sections and single keys.
         if key not in _MAY_CHANGE and key.split(".")[0] not in _MAY_CHANGE:
             path = run.folder / CONFIG
             raise CdmlLabError(

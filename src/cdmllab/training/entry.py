@@ -96,25 +96,30 @@ def train(
     refuse_while_imported("training.train")
     if config.device == "cuda" and not torch.cuda.is_available():
         raise NoDeviceError("the config has device 'cuda', but this machine has no CUDA device")
+    # A config that was trained on the same data before needs no work.
     done = None if redo or resume else earlier.finished(config, within, report)
     if done is not None:
         return load(done)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)  # sums in another order round differently
     try:
+        # At the end the caller's random state is as before.
         with place(config.device) as here, torch.random.fork_rng():
             if at_epoch is not None and here.world_size > 1:
                 raise ValueError("at_epoch needs all class centres: train in one process")
             if not here.first:
                 report, progress = _silent, None
+            # Check and read everything before the run's folder exists.
             _check(config, here)
             source = _source(config, report)
             data = earlier.fingerprint(config, source)
             if resume is not None:
                 earlier.refuse_other_data(resume, data, here, report)
             folder = within if resume is None else resume.folder.parent
+            # Of two processes with one config, the second waits and then finds the first one's run.
             alone = holding.claimed(config, folder, here, report, wait=resume is None)
             with nullcontext(False) if redo else alone as waited:
+                # Only after a wait can the config have been finished in the meantime.
                 done = earlier.finished(config, within, report) if waited else None
                 if done is not None:
                     return load(done)
@@ -167,6 +172,7 @@ def load(run: Run) -> Trained:
     """
     release = released(run)
     config = earlier.config(run)
+    # Building draws random weights: leave the caller's random state as it was.
     with torch.random.fork_rng():
         backbone, _ = weights.load_release(release)
         head = config.loss.build(
@@ -232,6 +238,7 @@ def _source(config: Config, report: Report) -> TrainingSet:
 
 
 def _begin(config: Config, within: Path | None, here: Place) -> Run:
+    # The first process creates the folder and sends its path to the others.
     made = (
         Run.create(config.name, config.seed, config.flat(), within=within).folder
         if here.first
@@ -249,6 +256,7 @@ def _fit(
     progress: Progress | None,
     at_epoch: AtEpoch | None,
 ) -> None:
+    # The network and the head, from the seed or with given weights.
     torch.manual_seed(config.seed)
     backbone = config.backbone.build()
     head = build_head(config, source)
@@ -256,11 +264,13 @@ def _fit(
         backbone.load_state_dict(_weights(Path(config.start_from)).state_dict())
     backbone = backbone.to(here.device).speed_up(**config.speed.model_dump())
     trainer = Trainer(run, config, source, backbone, head.to(here.device), prepare(backbone), here)
+    # The state consists of the live tensors, which the newest checkpoint fills in place.
     state = trainer.state()
     resumed_at = checkpoint.load(run.folder, state, report)
     if resumed_at is not None:
         trainer.restore(state, resumed_at)
         report(f"{run.folder.name}: continuing from step {resumed_at:,}")
+    # Steps after the checkpoint are taken again: remove what was logged about them.
     if here.first:
         run.drop_metrics_after(trainer.taken)
     report(
@@ -268,9 +278,11 @@ def _fit(
         f"{trainer.steps:,} steps of {trainer.effective_batch:,} images, learning rate "
         f"{trainer.lr():g}"
     )
+    # The training itself: `go` takes the steps, and the recorder writes what is due.
     recorder = Recorder(run, trainer, report, progress)
     backbone.train()
     head.train()
+    # Before the first epoch; when a run is resumed it is over.
     if at_epoch is not None and trainer.step == 0:
         trainer.show(at_epoch)
     for batch, out, embeddings in trainer.go():
@@ -278,11 +290,13 @@ def _fit(
         if at_epoch is not None and trainer.step % trainer.steps_an_epoch == 0:
             trainer.show(at_epoch)
     recorder.close()
+    # Store what `load` needs, then remove the checkpoints, which a finished run does not need.
     learnt = sharded_state_dict(head)
     if learnt:
         checkpoint.write(run.folder / HEAD, learnt)
     if here.first:
         keep(run, config, backbone)
+        # Only now that everything is stored.
         run.finish(
             num_identities=source.num_identities,
             **(
@@ -293,6 +307,7 @@ def _fit(
             train_seconds=round(trainer.seconds(), 1),
         )
         shutil.rmtree(run.folder / checkpoint.FOLDER, ignore_errors=True)
+    # No process ends while the first is still writing.
     here.wait()
 
 
@@ -301,9 +316,10 @@ def _check(config: Config, here: Place) -> None:
     missing = datasets.missing(config.data.name, config.data.options)
     if missing:
         raise CdmlLabError(missing)
+    # One missing protocol is enough for an error.
     for name, instructions in config.watch.missing().items():
         raise CdmlLabError(f"watch.protocols needs {name}: {instructions}")
-    no_pairs = (*margins.names(), *margins.recipes())
+    no_pairs = (*margins.names(), *margins.recipes())  # losses with class centres
     if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
         raise CdmlLabError(
             "watch.truth_every needs all class centres: train in one process, without a pair loss"
@@ -338,6 +354,7 @@ def _weights(path: Path) -> Backbone:
     """Load the network of a finished run or a released file."""
     if path.is_dir():
         return weights.load_release(released(Run.open(path)))[0]
+    # A released file may expect another input; a run always has the standard one, see `keep`.
     net, release = weights.load_release(path)
     try:
         require(release.preprocessing, standard(net.channels, net.size), "this training's input")

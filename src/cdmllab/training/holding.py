@@ -42,10 +42,12 @@ def claimed(
         yield False
         return
     folder = within or root()
+    # Equal configs have equal hashes, and so share a lock.
     named = hashlib.sha256(json.dumps(config.flat(), sort_keys=True).encode()).hexdigest()[:16]
     (folder / _LOCKS).mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCKS / f"{named}.lock")
     waited = False
+    # Try without waiting first, to report the reason of a wait.
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -53,7 +55,7 @@ def claimed(
         if not wait or here.world_size > 1:
             raise CdmlLabError(f"{message}: wait for it to end") from None
         report(f"{message}; waiting for it to end (--redo trains a second time instead)")
-        lock.acquire(poll_interval=0.5)
+        lock.acquire(poll_interval=0.5)  # seconds
         waited = True
     try:
         yield waited
@@ -89,6 +91,7 @@ def held(run: Run, here: Place, *, again: bool) -> Iterator[None]:
             clear_leftovers([*run.folder.iterdir(), *run.folder.glob(f"{checkpoint.FOLDER}/.*")])
         yield
     except BaseException as error:
+        # An error of the network may only mean that another process has ended.
         reported = distributed.lost(error) or error
         if here.first:
             _ended(run, reported)
@@ -110,6 +113,7 @@ def _where(config: Config, within: Path | None) -> str:
 
 def _ended(run: Run, error: BaseException) -> None:
     """Record why the work ended; an unexpected error also leaves its traceback."""
+    # BrokenPipeError: the reader of the output, such as `head`, has ended.
     interrupted = isinstance(error, KeyboardInterrupt | BrokenPipeError)
     if not interrupted and not isinstance(error, CdmlLabError | OSError):
         failures.keep_traceback(error, run.folder)

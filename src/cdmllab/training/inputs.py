@@ -76,6 +76,7 @@ def difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
         for key, noun in (("images", "images"), ("identities", "identities"))
         if key in both and kept[key] != now[key]
     ]
+    # Other counts explain every further difference, so they are reported alone.
     if counts:
         return ", ".join(counts)
     changed = [
@@ -89,10 +90,12 @@ def difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     ]
     if _MEANS in both and not np.allclose(kept[_MEANS], now[_MEANS], rtol=0.0, atol=_LEVELS):
         changed.append("the rendering of the faces")
+    # The sample contains labels and images, so it counts only if both of these are equal.
     if not changed and _SAMPLE in both and kept[_SAMPLE] != now[_SAMPLE]:
         changed.append("images as they are decoded" if _IMAGES in both else "labels or images")
     if changed:
         return " and ".join(changed)
+    # Equal labels alone do not show that the images are the same.
     return "" if {_IMAGES, _MEANS, _SAMPLE} & set(both) else None
 
 
@@ -103,6 +106,7 @@ def _images(source: TrainingSet) -> tuple[str, int]:
     sizes = _stored_sizes(source)
     digest.update(sizes.tobytes())
     total = int(sizes.sum())
+    # In a large set, rows with about SPREAD_BYTES bytes together.
     rows = np.arange(n) if total <= WHOLE_BYTES else _spread(n, max(1, SPREAD_BYTES * n // total))
     for start in range(0, len(rows), _CHUNK):
         _add(digest, source, rows[start : start + _CHUNK])
@@ -114,8 +118,10 @@ def _stored_sizes(source: TrainingSet) -> NDArray[np.int64]:
     if isinstance(source, Subset):
         return _stored_sizes(source.parent)[source.rows]
     if isinstance(source, Pack):
+        # A record ends where the next one begins.
         sizes: NDArray[np.int64] = np.diff(np.append(source.file.offsets, source.file.size))
         return sizes[source.records]
+    # Of all other sets the arrays that `read` returns are hashed; they have one size.
     each = source.read(np.arange(min(1, len(source)))).nbytes
     return np.full(len(source), each, dtype=np.int64)
 

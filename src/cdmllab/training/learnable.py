@@ -46,7 +46,7 @@ def check(
     CdmlLabError : fewer than two identities; or a pair loss when no identity has two images
     """
     counts = class_sizes(labels, per_identity=per_identity)
-    counts = counts[counts > 0]
+    counts = counts[counts > 0]  # labels may have gaps
     if len(counts) < 2:
         raise CdmlLabError(
             "all images are of one identity, so the loss is 0 from the start: training needs at "
@@ -61,6 +61,7 @@ def check(
             "the loss would always be 0"
         )
     n, of_one = int(counts.sum()), float((counts * (counts - 1)).sum())
+    # The pairs in a batch, times the chance that two images are of one identity.
     pairs = batch_size * (batch_size - 1) / 2 * of_one / (n * (n - 1))
     if pairs >= 1.0:
         return ""

@@ -43,7 +43,7 @@ class Trainer:
     ) -> None:  # fmt: skip
         self.run, self.config, self.place, self.prepare = run, config, place, prepare
         self.backbone, self.head = backbone, head
-        self.network: nn.Module = place.wrap(backbone)
+        self.network: nn.Module = place.wrap(backbone)  # averages gradients over processes
         self.loader = Loader(
             source,
             config.batch_size,
@@ -55,9 +55,11 @@ class Trainer:
             rank=place.rank,
             world_size=place.world_size,
         )
+        # An oracle margin needs the true easiness of every image.
         self._known_easiness = None
         if config.loss.options.get("easiness") == "known":
             self._known_easiness = datasets.known_easiness(source).to(place.device)
+        # Batches that do not fill a step at the end of an epoch are dropped.
         self.steps_an_epoch = len(self.loader) // config.accumulate
         if self.steps_an_epoch == 0:
             raise ValueError(
@@ -70,12 +72,14 @@ class Trainer:
         self.optimiser = SGD(
             self.parameters().values(), lr=o.lr, momentum=o.momentum, weight_decay=o.weight_decay
         )
+        # Small gradients vanish in float16 unless the loss is scaled up; otherwise it is disabled.
         self.scaler = torch.amp.GradScaler(
             place.device.type, enabled=config.speed.precision == "float16"
         )
-        self.step, self._offset = 0, 0
+        self.step, self._offset = 0, 0  # `_offset`: see `taken`
         self.gradient_norm: float | None = None
         self.clock = step_metrics.Clock()
+        # The start of this process's training, and the seconds of training before it.
         self._began, self._before = perf_counter(), 0.0
 
     def parameters(self) -> dict[str, nn.Parameter]:
@@ -122,6 +126,7 @@ class Trainer:
 
     def go(self) -> Iterator[tuple[ImageBatch, HeadOutput, Tensor]]:
         """Train to the end; yield the last batch of each step, the head's output and embeddings."""
+        # An iteration over the loader is the rest of an epoch.
         while self.step < self.steps:
             waiting: list[ImageBatch] = []
             start = perf_counter()
@@ -131,28 +136,34 @@ class Trainer:
                 if len(waiting) == self.config.accumulate:
                     yield self._step(waiting)
                     waiting = []
+                    # Without reading batches that would be dropped.
                     if self.step == self.steps:
                         return
                 start = perf_counter()
 
     def _step(self, batches: list[ImageBatch]) -> tuple[ImageBatch, HeadOutput, Tensor]:
+        # The schedules of the learning rate and of the loss follow the step alone.
         lr = self.lr()
         for group in self.optimiser.param_groups:
             group["lr"] = lr
         self.head.set_progress(self.step / self.steps)
         for number, batch in enumerate(batches, start=1):
             last = number == len(batches)
+            # The processes exchange gradients once in each step, with its last batch.
             with nullcontext() if last else self.place.no_sync(self.network):
-                embeddings = self.network(self.prepare(batch.images))
+                embeddings = self.network(self.prepare(batch.images))  # [b, d]
                 out = self._loss(batch, embeddings)
+                # The mean over the accumulated batches.
                 self.scaler.scale(out.loss / len(batches)).backward()
             # Checked after the backward pass was launched, so that a GPU keeps working while the
             # result is copied to the host.
             if not torch.isfinite(out.loss):
                 raise self._diverged(f"the loss is {float(out.loss)}", batch, embeddings)
         if self.config.optimiser.clip_norm is not None:
+            # The norm is that of the true gradients, without float16's scale.
             self.scaler.unscale_(self.optimiser)
             self.gradient_norm = self._clip(self.config.optimiser.clip_norm)
+        # Skips the step, and then lowers the scale, if a float16 gradient has overflowed.
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad()
@@ -177,9 +188,11 @@ class Trainer:
         """Clip the norm of the gradient of all parameters on all ranks; return the norm before."""
         parameters = [p for p in self.parameters().values() if p.grad is not None]
         shards = list(self.head.sharded_parameters().values())
+        # Compared by identity: `in` would compare the values of tensors.
         replicated = [
             p.grad for p in parameters if p.grad is not None and all(p is not s for s in shards)
         ]
+        # Every rank knows the norm of the replicated gradients; that of the shards needs all.
         total = nn.utils.get_total_norm(replicated)
         if shards:
             gradients = [self.head.global_view(p.grad) for p in shards if p.grad is not None]
@@ -206,6 +219,7 @@ class Trainer:
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Put the network in evaluation mode for a block, without any effect on the training."""
+        # Evaluation may draw random numbers, which must not change the training.
         random = torch.get_rng_state()
         self.backbone.eval()
         self.head.eval()
@@ -256,6 +270,7 @@ class Trainer:
             ) * self.steps_an_epoch - self.loader.left // self.config.accumulate
             if not 0 <= self.step <= self.steps:
                 raise ValueError(f"it is at step {self.step:,} of {self.steps:,}")
+        # So that `taken` continues from the number of the checkpoint.
         self._offset = taken - self.step
         self.clock.reset()
         self._began, self._before = perf_counter(), max(0.0, state["seconds"])

@@ -63,13 +63,16 @@ def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) ->
         values = _merge(below, values)
     for setting in settings:
         for key, value in [_parsed(setting)] if isinstance(setting, str) else setting.items():
+            # Each dot is one more level of dicts, and merging them is recursive.
             if key.count(".") > _DEEPEST:
                 raise CdmlLabError(f"{path}: no setting {plain(key, 60)}")
+            # a.b=1 becomes {"a": {"b": 1}}.
             nested: Any = value
             for part in reversed(key.split(".")):
                 nested = {part: nested}
             values = _merge(values, nested)
     try:
+        # A name in the file has priority over the name of the file.
         return Config.parse({"name": _called(path), **values})
     except ValidationError as error:
         raise CdmlLabError(
@@ -89,6 +92,7 @@ def differing(one: Config, other: Config) -> list[tuple[str, Any, Any]]:
     """
     a, b = one.flat(), other.flat()
     rows: list[tuple[str, Any, Any]] = []
+    # The keys of both configs, each once and in order.
     for section in dict.fromkeys((*a, *b)):
         x, y = a.get(section, "–"), b.get(section, "–")
         if isinstance(x, dict) and isinstance(y, dict):

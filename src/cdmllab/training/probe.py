@@ -60,7 +60,7 @@ class StandIn:
 
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
         """Read images: uint8 of shape (rows, size, size, channels)."""
-        some = np.asarray(rows, dtype=np.int64) % _DRAWN
+        some = np.asarray(rows, dtype=np.int64) % _DRAWN  # which of the faces
         if not self._jpegs:
             kept: NDArray[np.uint8] = self._drawn[some]
             return kept
@@ -111,10 +111,12 @@ def _timed(config: Config, source: TrainingSet, run: Run, here: Place, seconds: 
     for number, _ in enumerate(trainer.go(), start=1):
         _finish(here)
         now = perf_counter()
+        # The clock starts again after the warm-up, unless the time is over already.
         if number == WARM_UP_STEPS and now - began < seconds:
             since = now
             trainer.clock.reset()
             continue
+        # Without a new start of the clock the warm-up steps count as well.
         timed = number if since == began else number - WARM_UP_STEPS
         if now - since >= seconds:
             break

@@ -91,6 +91,7 @@ def project(
     stacked = unit(torch.from_numpy(np.stack(views)))  # [v, n, d]
     y = torch.from_numpy(labels)
     options = dict(loss)
+    # Draw random numbers without a change of the caller's random state.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         head = heads.create(
@@ -108,9 +109,10 @@ def project(
             momentum=recipe.optimiser.momentum,
             weight_decay=recipe.optimiser.weight_decay,
         )
-        steps = n // recipe.batch_size
+        steps = n // recipe.batch_size  # per epoch
         course = []
         for epoch in range(recipe.epochs):
+            # [steps, batch]; the remaining images are left out of this epoch.
             order = torch.randperm(n)[: steps * recipe.batch_size].view(steps, -1)
             history = _EpochSums()
             for number, rows in enumerate(order):
@@ -120,7 +122,7 @@ def project(
                         recipe.optimiser, step, steps, recipe.epochs, recipe.batch_size
                     )
                 head.set_progress(step / (steps * recipe.epochs))
-                view = torch.randint(len(views), (len(rows),))
+                view = torch.randint(len(views), (len(rows),))  # [batch]
                 out = head(layer(stacked[view, rows]), y[rows])
                 optimiser.zero_grad()
                 out.loss.backward()
@@ -137,10 +139,11 @@ class _EpochSums:
         self._rows: list[Tensor] = []
 
     def add(self, out: heads.HeadOutput) -> None:
+        # Ascending target cosines: the hardest third comes first.
         order = out.target_cos.argsort()
         third = max(len(order) // 3, 1)
         hard, easy = (out.margin_rad[rows].mean() for rows in (order[:third], order[-third:]))
-        share = torch.tensor(torch.nan)
+        share = torch.tensor(torch.nan)  # for a loss without easiness
         if out.easiness is not None:
             share = (out.easiness > 0.0).float().mean()
         row = torch.stack([out.loss.detach(), out.margin_rad.mean(), easy, hard, share])

@@ -41,11 +41,12 @@ class Recorder:
         self._truth = (
             Truth(trainer.loader.source, trainer.prepare) if self.watch.truth_every else None
         )
-        self._started, self._from = perf_counter(), trainer.step
+        self._started, self._from = perf_counter(), trainer.step  # for the time left
 
     def step(self, batch: ImageBatch, out: HeadOutput, embeddings: Tensor) -> None:
         """Record whatever is due after a step."""
         at, last = self.trainer.taken, self.trainer.step == self.trainer.steps
+        # The first step too, so that there is something to see at once.
         if at % self.watch.log_every == 0 or last or at == 1:
             self._metrics(batch, out, embeddings)
         if (
@@ -60,6 +61,7 @@ class Recorder:
             and self.first
         ):
             self._look(self._truth)
+        # After the last step the released network takes the place of checkpoints.
         if at % self.watch.checkpoint_every == 0 and not last:
             checkpoint.save(self.run.folder, at, self.trainer.state(), self.watch.keep)
 
@@ -73,6 +75,7 @@ class Recorder:
         nearest = t.head.nearest(embeddings)  # a collective call: every rank takes part
         values = {
             "step": t.taken,
+            # `t.step` is already that of the next step.
             "epoch": (t.step - 1) // t.steps_an_epoch,
             "lr": t.optimiser.param_groups[0]["lr"],
             **step_metrics.measures(out, embeddings, nearest, batch.labels),
@@ -85,6 +88,7 @@ class Recorder:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(name, value, t.taken)
+        # From the mean time of the steps of this process, also in a resumed run.
         left = (perf_counter() - self._started) / (t.step - self._from) * (t.steps - t.step)
         line = f"step {t.taken:,} of {t.in_all:,}  loss {values['loss']:.3f}  {left:.0f} s left"
         self.progress(t.taken, t.in_all, line)

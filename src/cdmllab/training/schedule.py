@@ -21,9 +21,12 @@ def learning_rate(
     rate = o.lr * (effective_batch / o.reference_batch if o.reference_batch else 1.0)
     warmup = o.warmup_epochs * steps_an_epoch
     if step < warmup:
+        # A warm-up of less than one step has no effect.
         return rate * (step + 1) / warmup if warmup >= 1.0 else rate
     if o.schedule == "multistep":
+        # gamma for every milestone that has passed.
         return rate * math.pow(o.gamma, sum(step >= m * steps_an_epoch for m in o.milestones))
+    # The share of the decay that is over, counted from the end of the warm-up.
     share = (step - warmup) / max(epochs * steps_an_epoch - warmup, 1.0)
     if o.schedule == "polynomial":
         return rate * math.pow(1.0 - share, o.power)

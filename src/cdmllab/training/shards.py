@@ -106,6 +106,7 @@ def write(folder: Path, state: State) -> None:
         if not isinstance(value, Tensor):
             values[name] = value
             continue
+        # The first rank writes what is equal on all; of a split tensor each rank writes its rows.
         share, rows, here = _share(value, ranks), None, ranks.rank == 0
         if share is not None:
             rows, here = (
@@ -114,6 +115,7 @@ def write(folder: Path, state: State) -> None:
             )
         entries[name] = TensorEntry(dtype=_dtype(value), shape=list(value.shape), rows=rows)
         if here:
+            # safetensors stores contiguous tensors only.
             own_tensors[name] = _local(value).contiguous()
     if own_tensors:
         path = folder / _file(ranks.rank)
@@ -143,6 +145,7 @@ def read(folder: Path, state: State) -> None:
     with ExitStack() as stack:
         files: dict[int, Any] = {}
 
+        # Opened at the first request, and kept open for the other tensors.
         def source(rank: int) -> Any:
             if rank not in files:
                 path = folder / _file(rank)
@@ -150,6 +153,7 @@ def read(folder: Path, state: State) -> None:
                     files[rank] = stack.enter_context(safe_open(os.fspath(path), framework="pt"))
             return files[rank]
 
+        # A list, because plain values are replaced in the dicts that are iterated over.
         for inside, key, name, value in list(_leaves(state)):
             with reading(folder, f"a readable checkpoint ({plain(name, 80)})"):
                 if isinstance(value, Tensor):
@@ -170,15 +174,18 @@ def _fill(
             f"{folder}: {name} is {stored_form}, expected {_dtype(tensor)} {list(tensor.shape)}"
         )
     target = _local(tensor)
+    # A scalar has no rows: the first rank has written it.
     if not tensor.ndim:
         target.copy_(_checked(source(0).get_tensor(name), target, folder / _file(0), name))
         return
+    # Without a split the first rank has written all rows.
     rows = [len(tensor)] if entry.rows is None else entry.rows
     if sum(rows) != len(tensor):
         raise DataError(
             f"{folder}: {name} has {len(tensor):,} rows, but its parts have {sum(rows):,}"
         )
     want, first = range(len(tensor)) if share is None else share, 0
+    # From each writer copy the rows that are wanted here.
     for rank, count in enumerate(rows):
         here = range(max(want.start, first), min(want.stop, first + count))
         if here:
@@ -205,6 +212,7 @@ def _value(old: Any, name: str, index: Index, folder: Path) -> Any:
     if name not in index.plain:
         raise DataError(f"{folder} does not contain {name}")
     new = index.plain[name]
+    # None may replace any value, and any value None.
     if type(new) is not type(old) and None not in (old, new):
         raise DataError(
             f"{folder}: {name} is a {type(new).__name__}, expected a {type(old).__name__}"
@@ -226,6 +234,7 @@ def _share(tensor: Tensor, ranks: Ranks) -> range | None:
     placements = getattr(tensor, "placements", None)
     if placements is None:
         return None
+    # The rule of `Shard(0)`, compared below with the rows that are really here.
     share = ranks.share(len(tensor))
     if len(placements) != 1 or not placements[0].is_shard(0) or len(_local(tensor)) != len(share):
         raise ValueError(
@@ -236,6 +245,7 @@ def _share(tensor: Tensor, ranks: Ranks) -> range | None:
 
 def _local(tensor: Tensor) -> Tensor:
     """The part on this rank, without a copy."""
+    # Only a DTensor has `to_local`; any other tensor is its own part.
     local: Tensor = getattr(tensor, "to_local", lambda: tensor)()
     return local.detach()
 

@@ -28,7 +28,7 @@ class Snapshots:
     def __init__(self, images: Tensor, labels: Tensor, epochs: Iterable[int]) -> None:
         self.images, self.labels, self._recorded_epochs = images, labels, frozenset(epochs)
         self.epochs: list[int] = []
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []  # points, centres, margins
 
     @torch.no_grad()
     def __call__(self, epoch: int, backbone: Backbone, head: Head) -> None:
@@ -40,7 +40,7 @@ class Snapshots:
         """
         if epoch not in self._recorded_epochs:
             return
-        centres = head.directions()[:, 0].float()
+        centres = head.directions()[:, 0].float()  # the first of K
         embeddings = embed(backbone, self.images)
         out = head(embeddings.to(centres.device), self.labels.to(centres.device))
         self.epochs.append(epoch)

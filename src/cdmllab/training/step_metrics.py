@@ -54,6 +54,7 @@ def measures(
     }
     if nearest is None:
         return metrics
+    # The share of samples whose nearest class centre is the positive one.
     metrics["accuracy"] = float((nearest == labels).float().mean())
     metrics["target_cos"] = float(out.target_cos.mean())
     metrics["margin_rad"] = float(out.margin_rad.mean())
@@ -71,7 +72,7 @@ def measures(
         for q, value in zip(
             QUANTILES, values.float().quantile(points.float()).tolist(), strict=True
         ):
-            metrics[f"{name}_p{round(100 * q)}"] = value
+            metrics[f"{name}_p{round(100 * q)}"] = value  # such as margin_rad_p50
     return metrics
 
 
@@ -80,4 +81,5 @@ def peak_mib(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # ru_maxrss is in bytes on macOS and in KiB on Linux.
     return used / 2**20 if sys.platform == "darwin" else used / 2**10

@@ -29,9 +29,11 @@ def header(path: Path) -> dict[str, str]:
     """
     entries, last = {"about": ""}, "about"
     for line in read_text(path, "readable YAML", at_most=safe_yaml.LARGEST).splitlines():
+        # The header ends at the first line that is not a comment with text.
         if not line.startswith("# "):
             break
         key, separator, text = line[2:].partition(": ")
+        # "command: ..." begins an entry; a colon after any other word belongs to the text.
         if separator and key in ("command", "cost", "expect"):
             entries[key], last = text, key
         elif last == "about" or line.startswith("#   "):
