@@ -34,7 +34,7 @@ class Evaluation:
 
         The ``.json`` is written last: if it exists, so does the ``.npz``.
         """
-        path = Path(folder) / f"{self.name}.json"
+        path = Path(folder) / f"{self.name}.json"  # complete or absent
         with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, scores=self.scores, is_same=self.same, fold=self.fold)
         write_text(path, json.dumps(self.measures.to_json(), indent=1) + "\n")
@@ -65,6 +65,7 @@ class Evaluation:
         best one on all pairs.
         """
         folds, fold = np.unique(self.fold, return_inverse=True)
+        # One threshold for all pairs; with several folds, one per fold replaces it.
         thresholds = np.array([verification.best_threshold(self.scores, self.same)])
         if len(folds) > 1:
             thresholds = verification.fold_accuracy(self.scores, self.same, self.fold).thresholds

@@ -26,8 +26,11 @@ def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path
     """Draw scores and ROC, the worst pairs and errors by nuisance; return the SVG files."""
     drawn = {"roc": _roc(evaluation)}
     if protocol.templates is None:
+        # Templates have several images per side, so neither sheets nor nuisances apply.
         drawn["worst"] = _worst(evaluation, protocol)
         for name, values in protocol.nuisances.items():
+            # "yaw (degrees)" gives the file name "by_yaw": without its unit, other characters
+            # replaced.
             if values.max() > values.min():
                 drawn["by_" + re.sub(r"\W", "_", name.split(" (")[0])] = _by_nuisance(
                     evaluation, protocol, name
@@ -60,7 +63,11 @@ def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figur
     figure, axes = plots.figure(2, width=9.0, height=4.6)
     worst = error_rates.worst(evaluation.scores, evaluation.same, count)
     for ax, rows, title in zip(
-        axes, worst, ("genuine, least alike", "impostor, most alike"), strict=True
+        axes,
+        worst,
+        ("genuine, least alike", "impostor, most alike"),
+        strict=True,
+        # Rows of `worst` index the pairs; each side of the pairs indexes the images.
     ):
         one, other = (_for_sheet(protocol.images, side[rows]) for side in protocol.pairs[:2])
         plots.error_sheet(ax, one, other, evaluation.scores[rows], columns=4, title=title)
@@ -91,6 +98,7 @@ def _for_sheet(images: Tensor | Images, rows: NDArray[np.int64]) -> NDArray[np.f
 
     Grey photographs get three channels, because the sheet draws a single channel as ink on white.
     """
+    # Floats are drawn as they are; uint8 is scaled from 0 to 255 to the range [-1, 1].
     if isinstance(images, Tensor):
         x = images[rows].numpy().astype(np.float64)
         if images.is_floating_point():

@@ -82,6 +82,7 @@ def evaluate(
     >>> len(done.scores), done.measures.auc.value
     (66, 1.0)
     """
+    # Scores of all pairs, and the genuine and the impostor scores sorted separately.
     compared = _compared(embeddings, protocol)
     same, fold = protocol.pairs.same, protocol.pairs.fold
     scores = scoring.cosines(*compared[:3], noun=compared.noun)
@@ -90,6 +91,7 @@ def evaluate(
     within = ranked.resolved(fars, impostors)
     folded = len(np.unique(fold)) > 1
 
+    # Intervals, with fewer replicates for millions of pairs, whose measures vary little anyway.
     intervals: Intervals = {}
     settings = None
     if replicates:
@@ -113,6 +115,7 @@ def evaluate(
         )
         intervals = {name: (one.low, one.high) for name, one in drawn.items()}
 
+    # Each measure by the exact rule; accuracy and TAR also by arcface_torch's rule.
     measures = Measures(
         protocol=protocol.name,
         flip=flip,
@@ -219,6 +222,7 @@ def _identity_of_entries(protocol: Protocol, identity: NDArray[np.int64]) -> NDA
     """The identity of each image, or of each template if the protocol has templates."""
     if protocol.templates is None:
         return identity
+    # The first image of each template, by rising template number, which is the order of `pool`.
     _, start = np.unique(protocol.templates.template, return_index=True)
     return identity[start]
 
