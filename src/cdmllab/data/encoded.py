@@ -37,6 +37,7 @@ def read_rows(
     images: NDArray[np.uint8] | None = None
     for k, row in enumerate(chosen):
         pixels = decode(image(row), where(row), colour=colour, fast=fast, upright=False)
+        # The first image fixes the shape; check that the stored bytes can be so many pixels at all.
         if images is None:
             refuse_bomb(str(path), len(chosen) * pixels.size, partial(_stored, chosen, image))
             images = np.empty((len(chosen), *pixels.shape), dtype=np.uint8)
@@ -98,4 +99,5 @@ class EncodedSet:
 def numbered(names: Sequence[str]) -> NDArray[np.int64]:
     """Labels from 0 for people that are given by name, in the order of their first images."""
     number: dict[str, int] = {}
+    # `setdefault` gives a new name the next number.
     return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)

@@ -76,6 +76,7 @@ def pair_file(view: str = "2") -> Path | None:
     """The file with a view's pairs, or the archive that contains it; None if neither exists."""
     file = paths.find(*VIEWS[view])
     place = archive()
+    # Kaggle's archive contains the pairs as well.
     if file is None and place is not None and _pairs_inside(place, view) is not None:
         return place
     return file
@@ -115,6 +116,7 @@ def images(
     path = path or archive()
     if path is None:
         raise DataError(HOW_TO_GET)
+    # Keyed by person and number, as pair files name images, whatever the folders in the archive.
     pixels_of: dict[tuple[str, int], NDArray[np.uint8]] = {}
     for name, content in _contents(path):
         named = lfw_lists.image(name)
@@ -130,6 +132,7 @@ def images(
         pixels_of[key] = resize(crop(pixels, box), *size)
     if not pixels_of:
         raise DataError(f"{path} contains no images")
+    # Natural order, so that rows are the same for an archive in any order.
     keys = sorted(pixels_of, key=lambda key: natural(f"{key[0]}/{key[0]}_{key[1]:04d}.jpg"))
     people = sorted({person for person, _ in keys}, key=natural)
     label = {person: k for k, person in enumerate(people)}
@@ -173,6 +176,7 @@ def pairs(
     DataError : the file is missing, or names an image that is not in `faces`
     """
     path = path or pair_file(view)
+    # Translate the pair list's own numbering of names to rows of `faces`.
     if path is None:
         raise DataError(f"{VIEWS[view][0]} is missing (looked in {paths.searched()}). {HOW_TO_GET}")
     pair_list = lfw_lists.lfw(path, _pairs_inside(path, view))
@@ -237,7 +241,7 @@ def digest(place: Path) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     """The images below a folder, at any depth."""
-    for file in folder.rglob("*.[jJ][pP]*[gG]"):
+    for file in folder.rglob("*.[jJ][pP]*[gG]"):  # jpg, jpeg, in any case
         if not is_clutter(file.relative_to(folder).as_posix()) and file.is_file():
             yield file
 
