@@ -18,7 +18,7 @@ from cdmllab.errors import DataError, cause, plain, require
 MOST_BYTES = 64 << 20  # of a file; AgeDB's own has a few hundred thousand bytes
 MOST_PAIRS = 1_000_000
 CPU_S, TIME_S, MEMORY = 30, 300, 4 << 30  # TIME_S is wall-clock time, for busy machines
-# -P: modules in the current folder are ignored
+# -P: modules in the current folder are ignored.
 COMMAND = (sys.executable, "-P", "-m", "cdmllab.data.agedb_names")
 
 Names = list[list[tuple[str, str]]]
@@ -42,7 +42,7 @@ def read(content: bytes, where: str) -> Names:
         code = -signal.SIGXCPU  # as if the limit on CPU time had ended it
     if code == -signal.SIGXCPU:
         raise DataError(f"{where} is not a protocol file of AgeDB: reading it takes too long")
-    # Negative after a signal, such as a segmentation fault or the kernel's limit on memory.
+    # Ended by a signal, such as a segmentation fault, or by Python itself.
     if code:
         raise DataError(
             f"{where} is not a protocol file of AgeDB: it is so damaged that reading it crashes"
@@ -69,8 +69,8 @@ def main() -> None:
 def _names(content: bytes) -> Names:
     from scipy.io import loadmat
 
-    # `splits` has one cell per fold; it contains a 2 x n array of images, whose first field is a
-    # name.
+    # `splits` has one cell per fold; it contains a 2 x
+    # n array of images, whose first field is a name.
     splits = loadmat(io.BytesIO(content))["splits"]
     names_by_fold: Names = []
     for fold in range(splits.shape[0]):
@@ -89,7 +89,7 @@ def _names(content: bytes) -> Names:
 def _innermost(cell: Any, ndim: int) -> Any:
     """Unwrap MATLAB's cells and structs of one element until an array with content is left."""
     inner = cell
-    # AgeDB's own file nests about three levels; a damaged one must not loop forever.
+    # A limit, because a damaged file may nest without end.
     for _ in range(8):
         if inner.dtype.names:
             inner = inner[inner.dtype.names[0]]

@@ -97,7 +97,7 @@ def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
     # Pillow wants the map from output to input, in coordinates that count from a pixel's corner.
     half = 0.5
     back = (a, b, c + half - half * (a + b), d, e, f + half - half * (d + e))
-    # Pillow has no (h, w, 1)
+    # Pillow has no (h, w, 1).
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     moved = np.asarray(
         image.transform((size, size), Image.Transform.AFFINE, back, Image.Resampling.BILINEAR)
@@ -234,7 +234,7 @@ def _points(text: str, where: str, hint: str) -> Floats:
         values = [float(field) for field in text.split()]
     except ValueError:  # also for numbers with more digits than Python parses
         values = []
-    # Ten coordinates, perhaps a score
+    # Ten coordinates, perhaps a score.
     if len(values) not in (10, 11) or not np.isfinite(values).all():
         raise DataError(f"{where}: expected five points x y, got {text[:80]!r}{hint}")
     return np.array(values[:10]).reshape(5, 2)

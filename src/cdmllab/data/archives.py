@@ -137,11 +137,11 @@ def _members(path: Path) -> Iterator[_Member]:
     with opened(path, at_most=_LARGEST) as file:
         with _damage_reported(str(path)):
             head = file.read(_HEAD_BYTES)
-            # "ustar" is the magic of POSIX and GNU headers; older tars have none and are tried in
-            # the end.
+            # "ustar" is the magic of POSIX and GNU headers;
+            # older tars have none and are tried in the end.
             is_tar = head[257:262] == b"ustar" or head.startswith(tuple(_COMPRESSED))
-            # A self-extracting zip does not begin with PK; `is_zipfile` finds its directory at the
-            # end.
+            # A self-extracting zip does not begin with PK;
+            # `is_zipfile` finds its directory at the end.
             is_zip = head[:2] == b"PK" or (not is_tar and zipfile.is_zipfile(file))
             size = file.seek(0, 2)
             file.seek(0)
@@ -213,8 +213,8 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
             if member is None:
                 return
             if member.isdir():
-                # Folders are created with the files in them, but a folder outside is refused all
-                # the same.
+                # Folders are created with the files in them,
+                # but a folder outside is refused all the same.
                 _inside(member.name, path)
                 continue
             name = _file_name(member.name, path)
@@ -242,8 +242,8 @@ class Bounded:
         self.tell = stream.tell
 
     def read(self, count: int = -1) -> bytes:
-        # tarfile reads at most its own buffer at once, unless a header declares a longer name or
-        # list.
+        # tarfile reads at most its own buffer at once,
+        # unless a header declares a longer name or list.
         if not 0 <= count <= _BLOCK_BYTES:
             raise DataError(f"{self._path} is refused: it declares {count:,} bytes of metadata")
         return self._stream.read(count)

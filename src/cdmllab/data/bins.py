@@ -42,8 +42,8 @@ class Bin(NamedTuple):
         pixels: NDArray[np.uint8] | None = None
         for k in range(len(self.images)):
             x = self.image(k, colour)
-            # Before the memory for all images is requested, check that the file is large enough for
-            # them.
+            # Before the memory for all images is requested,
+            # check that the file is large enough for them.
             if pixels is None:
                 refuse_bomb(str(self.path), len(self.images) * x.size, self._stored)
                 pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8)

@@ -106,8 +106,8 @@ def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
 
     def write_pack(target: Path) -> None:
         people, pairs = faces()
-        # Grow the pack under another name, so that an interrupted run leaves no half pack in its
-        # place.
+        # Grow the pack under another name, so that an
+        # interrupted run leaves no half pack in its place.
         growing = target.with_name(target.name + ".partial")
         if growing.exists():
             shutil.rmtree(growing)
@@ -219,6 +219,6 @@ def _alternating(
     faces: Mapping[int, bytes] | list[bytes], pairs: Pairs
 ) -> list[bytes | NDArray[np.uint8]]:
     """The images of a bin: the two of each pair, one after the other."""
-    # First and second, alternating
+    # First and second, alternating.
     rows = np.stack([pairs.first, pairs.second], axis=1).reshape(-1).tolist()
     return [faces[row] for row in rows]

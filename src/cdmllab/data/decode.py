@@ -255,8 +255,8 @@ def _refuse_costly(data: Bytes, height: int, width: int) -> None:
     if bytes(data[:2]) == b"\xff\xd8":
         most = min(MOST_SCANS, MOST_DRAWN_PX // max(height * width, 1))
         content = bytes(data)
-        # A plain count of the two bytes is fast but may count metadata; count exactly only if it is
-        # high.
+        # A plain count of the two bytes is fast but may
+        # count metadata; count exactly only if it is high.
         if content.count(b"\xff\xda") > most and (count := _scans(content)) > most:
             raise ValueError(f"{count} scans of {width} x {height} pixels are too many")
 

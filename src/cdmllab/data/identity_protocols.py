@@ -29,7 +29,7 @@ def folds(labels: ArrayLike, count: int = 10, seed: int = 0) -> Rows:
     people, inverse = np.unique(np.asarray(labels), return_inverse=True)
     if len(people) < count:
         raise ValueError(f"{len(people)} people cannot be split into {count} folds")
-    # The fold of each person
+    # The fold of each person.
     dealt: Rows = np.random.default_rng(seed).permutation(len(people)) % count
     return dealt[inverse]
 

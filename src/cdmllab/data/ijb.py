@@ -195,7 +195,7 @@ def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.f
     _present(path)
     text = files.read_text(path, "a readable list", at_most=LARGEST)
     lines = [line for line in text.splitlines() if line.strip()]
-    # Check the number of fields first: NumPy's error would not name the row as people count them.
+    # Check the number of fields first, so that the error names the row and its fields.
     for k, line in enumerate(lines):
         if (fields := len(line.split())) != columns + 1:
             raise DataError(

@@ -29,8 +29,8 @@ def fields(data: bytes) -> list[Field]:
             Field("length", position + 4, position + 8),
         ]
         start, end = position + 8, position + 8 + (word & LONGEST)
-        # Only the first part of an image has a header: flag, label and two ids, then further
-        # labels.
+        # Only the first part of an image has a header:
+        # flag, label and two ids, then further labels.
         if word >> 29 in (WHOLE, FIRST) and end - start >= HEADER_BYTES:
             count = int.from_bytes(data[start : start + 4], "little")
             at = start + HEADER_BYTES

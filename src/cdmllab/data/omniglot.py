@@ -71,10 +71,12 @@ def load(
     for name, content in _drawings(part, path):
         alphabet = name.split("/")[0]
         if (included is None or alphabet in included) and alphabet not in excluded:
+            # The files are black on white.
             ink = 255 - decode(content, f"{part}, {name}", colour="GRAY")
             drawings.append((name, resize(ink, size, size)))
     if not drawings:
         raise DataError(f"{part}: all alphabets are left out")
+    # Archives and folders have other orders; the rows must not depend on it.
     drawings.sort(key=lambda item: natural(item[0]))
     names = [name.rsplit("/", 1)[0] for name, _ in drawings]
     characters = list(dict.fromkeys(names))
@@ -112,4 +114,4 @@ def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
                 raise DataError(
                     f"{place}: {name} is not in the folders of an alphabet and a character"
                 )
-            yield name.split("/", 1)[1], content
+            yield name.split("/", 1)[1], content  # without the part's own folder

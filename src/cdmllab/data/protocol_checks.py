@@ -91,6 +91,7 @@ def _problems(
         return [*problems, f"pair {outside[0]} names an image that is not there"]
     if len(own := np.flatnonzero(first == second)):
         problems.append(f"{len(own):,} pairs compare an image with itself, the first is {own[0]}")
+    # One number for each pair, the same in either order.
     both = np.minimum(first, second) * n + np.maximum(first, second)
     if again := len(both) - len(np.unique(both)):
         problems.append(f"{again:,} pairs occur more than once")
@@ -98,12 +99,15 @@ def _problems(
         return problems
     if len(identity) != n:
         return [*problems, f"identity has {len(identity):,} entries for {n:,} images"]
+    # Genuine pairs must have equal identities, impostor pairs different ones.
     if len(wrong := np.flatnonzero((identity[first] == identity[second]) != same)):
         problems.append(
             f"{len(wrong):,} pairs contradict the identities of their images, the first is "
             f"{wrong[0]}"
         )
     if fold is not None:
+        # Each person with each of their folds, once; more of
+        # these than people means that somebody is in two.
         who = np.concatenate([identity[first], identity[second]])
         seen = np.unique(np.stack([who, np.concatenate([fold, fold])]), axis=1)
         if shared := seen.shape[1] - len(np.unique(seen[0])):

@@ -185,6 +185,7 @@ class DataSet(_Part):
         if not self.needs:
             return f"{self.label} is in no data folder: `{self.command}` downloads it into {place}"
         files = " and ".join(
+            # A role's first file is the one to get; others do as well.
             first + (f" (or {', '.join(others)})" if others else "")
             for first, *others in self.needs.values()
         )
@@ -250,6 +251,7 @@ def read(path: Path) -> Registry:
     DataError : it is missing, or an entry is malformed; the key is named
     """
     sets: dict[str, Any] = read_yaml(path)
+    # The key of an entry is its name, so the file states it once.
     for name, entry in sets["sets"].items() if isinstance(sets.get("sets"), dict) else ():
         if isinstance(entry, dict):
             entry["name"] = name

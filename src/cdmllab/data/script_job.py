@@ -70,6 +70,7 @@ class Job:
     def find_pack(self) -> Path | None:
         """The ``train.rec`` of InsightFace's pack of the same data, unpacked if it is a zip."""
         pack = str(self.data_set.pack)
+        # The folder first, then the zip as it is downloaded.
         records = self.find(f"{pack}/train.rec")
         if records is None and self.find(f"{pack}.zip") is not None:
             return self._folder(pack, f"{pack}.zip") / "train.rec"
@@ -98,6 +99,8 @@ class Job:
         DataError : the size or the SHA-256 differs
         """
         named = (file for file in self.data_set.files if path.as_posix().endswith(file.path))
+        # Only files whose SHA-256 is registered can be
+        # checked; `--other-counts` accepts other versions.
         known = next((file for file in named if file.sha256 is not None), None)
         if known is None or not path.is_file() or self._other_counts:
             return
@@ -107,6 +110,7 @@ class Job:
             size, digest = len(content), hashlib.sha256(content).hexdigest()
         else:
             size, digest = path.stat().st_size, None
+        # The size first: it costs nothing, and most damaged downloads are too short.
         if size != known.bytes:
             raise DataError(
                 f"{path} has {size:,} bytes, expected {known.bytes:,}: the download is incomplete"
@@ -154,9 +158,11 @@ class Job:
             if target.exists():
                 self.report(f"exists already: {target}")
             else:
+                # A dry run has not created the inputs that earlier steps would have.
                 condition = ", once the missing files are there" if self._missing else ""
                 self.report(f"would create {target}{condition}")
             return target
+        # It may exist by now, created by the process that held the claim.
         with claimed(target):
             if not target.exists():
                 self.report(f"creating {target}")
@@ -200,7 +206,7 @@ class Job:
             raise DataError(f"{message}; licence: {self.data_set.licence}")
         self.report(f"missing: {message}")
         self._missing = True
-        return self.out / names[0]
+        return self.out / names[0]  # where the missing file would be
 
     def _folder(self, name: str, *packed: str) -> Path:
         archive, into = self.find(*packed), self.out / Path(name).parts[0]
@@ -213,6 +219,7 @@ class Job:
             and stamp.is_file()
             and stamp.read_text(encoding="ascii") == _size(archive)
         )
+        # Nothing to unpack, or a folder that somebody unpacked by hand and that is used as it is.
         if archive is None or stamp is None or (not unpacked and self.find(name) is not None):
             return self._need((name, *packed))
         if self.dry_run and not unpacked:
@@ -225,6 +232,7 @@ class Job:
             with claimed(into):
                 archives.extract(archive, into)
                 write_text(stamp, _size(archive))
+        # The archive may have folders above the one that is needed.
         inside = next(
             (p for p in (*into.rglob(Path(name).name), self.out / name) if p.is_dir()), None
         )

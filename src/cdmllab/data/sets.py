@@ -133,6 +133,7 @@ def occurrence(labels: ArrayLike) -> Labels:
     order = np.argsort(given, kind="stable")
     ordered = given[order]
     before = np.empty(len(given), dtype=np.int64)
+    # In sorted order, the position within a label is the distance to the label's first position.
     before[order] = np.arange(len(given)) - np.searchsorted(ordered, ordered)
     return before
 
@@ -161,6 +162,7 @@ def decoded(
     target = Path(path)
     first = parent.read(np.arange(min(1, len(parent))))
     shape = (len(parent), *first.shape[1:])
+    # Written once under a temporary name, so that a file at `target` is always complete.
     if not target.exists():
         with replacing(target) as temporary:
             pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
@@ -175,6 +177,7 @@ def decoded(
         raise DataError(
             f"{target} contains {kept.dtype} {kept.shape}, this set needs uint8 {shape}: remove it"
         )
+    # Sixteen images spread over the set suffice to notice a file of other images.
     some = np.linspace(0, len(parent) - 1, min(len(parent), 16), dtype=np.int64)
     if not np.array_equal(kept[some], parent.read(some)):
         raise DataError(f"{target} contains other images than this set: remove it")
@@ -190,10 +193,12 @@ def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels
     """
     given = np.asarray(labels)
     wrong = np.zeros(given.shape, dtype=bool)
+    # Labels from packs are float32; they count only if they are whole and exact.
     if given.dtype.kind == "f":
         wrong = ~(np.abs(given) <= LARGEST_LABEL) | (
             given != np.round(given)
         )  # also NaN and infinity
+    # -1 marks them, since NaN has no integer.
     integers = np.where(wrong, -1, given).astype(np.int64)
     wrong |= integers < 0
     if num_identities is not None:

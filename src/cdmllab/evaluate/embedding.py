@@ -58,7 +58,7 @@ def embed(
     """
     if len(images) == 0:
         raise ValueError("no images to embed")
-    # A network may have buffers only
+    # A network may have buffers only.
     device = next(chain(backbone.parameters(), backbone.buffers())).device
     backbone.eval()
     parts = []

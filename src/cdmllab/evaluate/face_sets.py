@@ -103,8 +103,8 @@ def handwriting(
 ) -> Protocol:
     """Characters of some alphabets of Omniglot. A mirrored character is another character."""
     refuse(name, square)
+    # 28 is the usual size of Omniglot in few-shot learning.
     drawn = omniglot.load(part, without=without, size=size or 28)
-    # 28: MNIST's size
     return Protocol(name, InMemory(drawn.images), sample(drawn.labels), drawn.labels, mirror=False)
 
 

@@ -29,8 +29,8 @@ def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path
         # Templates have several images per side, so neither sheets nor nuisances apply.
         drawn["worst"] = _worst(evaluation, protocol)
         for name, values in protocol.nuisances.items():
-            # "yaw (degrees)" gives the file name "by_yaw": without its unit, other characters
-            # replaced.
+            # "yaw (degrees)" gives the file name "by_yaw":
+            # without its unit, other characters replaced.
             if values.max() > values.min():
                 drawn["by_" + re.sub(r"\W", "_", name.split(" (")[0])] = _by_nuisance(
                     evaluation, protocol, name

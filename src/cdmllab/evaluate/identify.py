@@ -29,7 +29,7 @@ def identify(
     Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; the reason alone where
     fewer than two identities have several images.
     """
-    # First entry of each identity
+    # First entry of each identity.
     _, first, counts = np.unique(identity, return_index=True, return_counts=True)
     several = np.flatnonzero(counts > 1)
     enrolled = several[::2]  # every second one; the others are strangers

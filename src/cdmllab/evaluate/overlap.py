@@ -106,8 +106,8 @@ def find(
     # With a network that confirms, the hash may suggest more.
     allowed = bits if bits is not None else ALONE_BITS if backbone is None else WIDE_BITS
     total = len(source) + len(judged_images)
-    # Hash the protocol's images plain and mirrored; plain hashes suffice for the training set, as a
-    # mirrored copy on either side is then found.
+    # Hash the protocol's images plain and mirrored; plain hashes suffice
+    # for the training set, as a mirrored copy on either side is then found.
     ours = _hashed(judged_images, total, 0, progress)
     theirs = _hashed(source, total, len(judged_images), progress)[0]
     parts = [perceptual.near(theirs, one, allowed) for one in ours]

@@ -83,8 +83,8 @@ class Protocol:
             return None
         if self.templates is None:
             return self.identity[self.pairs.first], self.identity[self.pairs.second]
-        # The identity of a template is that of its first image; `number` rises, so bisection finds
-        # it.
+        # The identity of a template is that of its first
+        # image; `number` rises, so bisection finds it.
         number, start = np.unique(self.templates.template, return_index=True)
         own = self.identity[start]
         first, second = (own[np.searchsorted(number, side)] for side in self.pairs[:2])

@@ -143,8 +143,8 @@ def _lab(
     prefix: str, recipe: str, size: int | None, square: Square | None = None, world: int = 0
 ) -> Protocol:
     face_px = size or FACE_PX
-    # Render the complete face so large that its crop has the network's size, within the lab's
-    # limits.
+    # Render the complete face so large that its crop
+    # has the network's size, within the lab's limits.
     if square is not None:
         face_px = min(max(side_of_whole(square, face_px), SIZES[0]), SIZES[1])
     drawn = lab.load(recipe, size=face_px, seed=world, **_LAB[prefix])

@@ -141,7 +141,7 @@ def shares(
     cells, cell_of = np.unique((k * n + both[: len(a)]) * n + both[len(a) :], return_inverse=True)
     cell_parts, one, other = cells // n**2, cells // n % n, cells % n
     total, hits = np.bincount(cell_of).astype(np.float64), np.bincount(cell_of, weights=h)
-    # First cell of each part
+    # First cell of each part.
     starts = np.flatnonzero(np.append(True, cell_parts[1:] != cell_parts[:-1]))
     rng = np.random.default_rng(seed)
     shares_drawn = []
@@ -184,8 +184,8 @@ def _people(
     if a.shape != same.shape or b.shape != same.shape:
         raise ValueError(f"identities must have shape {same.shape}, got {a.shape} and {b.shape}")
     a, b = a[order], b[order]
-    # Equal identities must mean a genuine pair; the error names the first contradiction in the
-    # list.
+    # Equal identities must mean a genuine pair; the
+    # error names the first contradiction in the list.
     wrong = np.flatnonzero((a == b) != same)
     if len(wrong):
         k = int(wrong[order[wrong].argmin()])  # position in falling order
@@ -208,8 +208,8 @@ def _pairs(count: int) -> Draw:
     """Draw pairs."""
 
     def draw(rng: np.random.Generator, replicates: int) -> Floats:
-        # Draw pair numbers, then shift each replicate into a range of its own: one bincount for
-        # all.
+        # Draw pair numbers, then shift each replicate
+        # into a range of its own: one bincount for all.
         drawn = rng.integers(0, count, size=(replicates, count))
         drawn += np.arange(replicates)[:, None] * count
         return (

@@ -97,6 +97,6 @@ def by_nuisance(
         bin_people = None
         if people is not None:
             bin_people = (np.asarray(people[0])[inside], np.asarray(people[1])[inside])
-        # Value, low, high
+        # Value, low, high.
         table[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], bin_people)]
     return Binned(edges, table[:, 0], table[:, 1], table[:, 2], pairs)

@@ -54,8 +54,8 @@ def fold_accuracy(squared_l2: ArrayLike, same: ArrayLike, fold: ArrayLike) -> Gr
         raise ValueError(f"accuracy over folds needs at least two folds, got {k}")
     # The lowest threshold that accepts each pair.
     lowest = np.searchsorted(THRESHOLDS, d, side="right")
-    # One histogram over fold, kind and threshold; its running sum counts the accepted pairs. Pairs
-    # that no threshold accepts fall into the additional last cell.
+    # One histogram over fold, kind and threshold; its running sum counts the accepted
+    # pairs. Pairs that no threshold accepts fall into the additional last cell.
     cell = (f * 2 + y) * (t + 1) + lowest
     accepted = np.bincount(cell, minlength=2 * k * (t + 1)).reshape(k, 2, t + 1).cumsum(axis=2)
     impostors, genuine = accepted[:, 0, -1], accepted[:, 1, -1]

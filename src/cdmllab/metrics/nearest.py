@@ -56,8 +56,8 @@ def nearest(gallery: ArrayLike, probes: ArrayLike, k: int = 10) -> Nearest:
         np.full((len(q), k), len(g), dtype=np.int64), np.full((len(q), k), -np.inf, np.float32)
     )
     for first in range(0, len(g), _ROWS):
-        # Only this block of the gallery is converted, so a memory-mapped file is never read in
-        # full.
+        # Only this block of the gallery is converted,
+        # so a memory-mapped file is never read in full.
         block = _unit32(g[first : first + _ROWS], first, "gallery entry")
         for start in range(0, len(q), _PROBES):
             part = slice(start, start + _PROBES)

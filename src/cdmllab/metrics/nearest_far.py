@@ -45,13 +45,13 @@ def tar_at_far(ranked: Ranked, far: float) -> Nearest:
     pairs = len(ranked.impostor)
     target, width = far * pairs, _WINDOW
     while True:
-        # Count on either side of the wanted number of impostor pairs; widen until a corner encloses
-        # it.
+        # Count on either side of the wanted number of
+        # impostor pairs; widen until a corner encloses it.
         accepted, complete = _window(ranked, int(target) - width, int(target) + width)
         impostors = accepted[0]
         if complete or (len(impostors) and impostors[0] <= target <= impostors[-1]):
-            # From counts to rates, FAR in row 0 and TAR in row 1; reversed, they fill `Nearest` in
-            # order.
+            # From counts to rates, FAR in row 0 and TAR in
+            # row 1; reversed, they fill `Nearest` in order.
             rates = accepted / [[pairs], [len(ranked.genuine)]]
             return Nearest(*map(float, rates[::-1, _nearest(rates[0], far)]))
         width *= 8
@@ -97,8 +97,8 @@ def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
     thresholds = np.unique(np.concatenate(inside))[::-1]  # distinct, falling
     genuine, impostors = (len(scores) - np.searchsorted(scores, thresholds) for scores in ranked)
     points = np.stack([impostors, genuine]).astype(np.float64)
-    # Whether the ends of a window are corners depends on points outside of it, except at the
-    # curve's own ends.
+    # Whether the ends of a window are corners depends on
+    # points outside of it, except at the curve's own ends.
     kept = _corners(points)
     kept[0] &= top
     kept[-1] &= end
@@ -108,8 +108,8 @@ def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
 
 def _corners(points: Floats) -> NDArray[np.bool_]:
     """Whether scikit-learn keeps each of k points, (2, k) to (k,): both ends, and bends."""
-    # A point is straight if both counts grow as much after it as before: second differences of
-    # zero.
+    # A point is straight if both counts grow as much
+    # after it as before: second differences of zero.
     kept = np.ones(points.shape[1], dtype=bool)
     kept[1:-1] = np.diff(points, 2, axis=1).any(axis=0)
     return kept

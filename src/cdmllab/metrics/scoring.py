@@ -84,8 +84,8 @@ def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats
         pairs = slice(start, stop) if order is None else order[start:stop]
         top = block * height
         table = e[rows[top : top + height]] @ right
-        # Read the pairs of this block from the matrix, back into the order in which they were
-        # listed.
+        # Read the pairs of this block from the matrix,
+        # back into the order in which they were listed.
         out[pairs] = table[row_of[a[pairs]] - top, column_of[b[pairs]]]
     return out
 

@@ -60,13 +60,13 @@ class WeightedCurve:
 
         # FAR - (1 - TAR) rises along the curve; it changes its sign between points k - 1 and k.
         gap = far + tar - 1.0
-        # At least 1: the first point, which accepts nothing, has none before it to interpolate
-        # from.
+        # At least 1: the first point, which accepts
+        # nothing, has none before it to interpolate from.
         k = np.maximum(np.argmax(gap >= 0.0, axis=1), 1)
         low, high = gap[rows, k - 1], gap[rows, k]
         values["eer"] = far[rows, k - 1] + low / (low - high) * (far[rows, k] - far[rows, k - 1])
-        # The highest TAR within the FAR is the last point of the curve that does not exceed it. The
-        # factor absorbs rounding, as in `ranked.allowed`.
+        # The highest TAR within the FAR is the last point of the curve that does
+        # not exceed it. The factor absorbs rounding, as in `ranked.allowed`.
         for target in fars:
             within = (far <= target * (1.0 + 1e-12)).sum(axis=1) - 1
             unknown = np.isnan(far[:, -1] + tar[:, -1])  # no weight of one kind
