@@ -85,7 +85,7 @@ def load(
     protocol = _kept.pop(key, None) or _create(name, size, seed, part, every_pair, without)
     _kept[key] = protocol  # at the end: used last
     while len(_kept) > 1 and sum(kept.nbytes for kept in _kept.values()) > KEPT_BYTES:
-        del _kept[next(iter(_kept))]
+        del _kept[next(iter(_kept))]  # the first is the least recently used
     return protocol
 
 
