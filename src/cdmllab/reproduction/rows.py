@@ -128,6 +128,7 @@ def hours(row: ReproducibleRow, images: int, epochs: int) -> float | None:
     if row.measured is None or not _recorded():
         return None
     for group in _groups(row.measured.record):
+        # The recorded training, scaled by the number of images that it saw.
         if group["arm"] == row.measured.arm:
             config, run = group["config"], group["runs"][0]
             data = config["data"]
@@ -151,10 +152,10 @@ def _groups(record: str) -> Sequence[Mapping[str, Any]]:
 
 
 def _row(row: published.Row, recipe: str, preset: str) -> ReproducibleRow:
-    data, _, last = preset.split("/")
+    data, _, last = preset.split("/")  # casia/datn_page/r50_cdml
     deviations = [*_UNKNOWN["datn_code" if recipe == "datn_code" else "datn_page"][:1], _COPIES]
     if row.spread:
-        deviations.append(_UNKNOWN["datn_page"][1])
+        deviations.append(_UNKNOWN["datn_page"][1])  # what its +- is
     if row.source == "arcface":
         deviations.append(_UNKNOWN["arcface"][0])
     notes = []
@@ -207,6 +208,7 @@ def _measured(row: published.Row) -> MeasuredCost | None:
 
 def _demo() -> ReproducibleRow:
     """A row of our own: recorded accuracies of a small preset over several seeds."""
+    # Accuracies of all seeds, in percent, by protocol.
     values: dict[str, list[float]] = {}
     for group in _groups("lab_demo"):
         for run in group["runs"]:
