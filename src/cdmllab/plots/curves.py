@@ -69,6 +69,7 @@ def decision_regions(ax: Axes, policy: MarginPolicy, *, name: str, first: bool =
     margined = _target(policy, cosines).numpy()
     # A sample of class 1 at (theta_1, theta_2) is satisfied if psi(theta_1) >= cos(theta_2).
     edge = np.degrees(np.arccos(np.clip(margined, -1.0, 1.0)))
+    # Above the edge class 1 is satisfied; mirrored at the diagonal, class 2.
     ax.fill_between(degrees, edge, 180.0, color=colour(name), alpha=0.35, lw=0)
     ax.fill_betweenx(degrees, edge, 180.0, color=colour(name), alpha=0.6, lw=0)
     ax.plot(degrees, degrees, color=INK, lw=0.8, ls=(0, (3, 3)))

@@ -45,6 +45,7 @@ def easiness_map(
         torch.linspace(0, 120, 121), torch.linspace(0, 120, 121), indexing="xy"
     )
     cosines = [torch.cos(torch.deg2rad(angles.double())) for angles in (target, negative)]
+    # The similarity ignores the negative's cosine; the gaps use both.
     score = {
         "similarity": lambda c, _: easiness_from_similarity(c),
         "gap": easiness_from_gap,
@@ -96,6 +97,7 @@ def sample_paths(
         chosen = all_values[:, np.asarray(columns)]
         few = np.unique(np.linspace(0, chosen.shape[1] - 1, per_group).astype(int))
         ax.plot(times, chosen[:, few], color=shade, lw=0.6, alpha=0.35)
+        # A halo in the page's colour.
         ax.plot(times, np.median(chosen, axis=1), color=PAPER, lw=4.2)
         ax.plot(
             times,

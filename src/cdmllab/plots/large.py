@@ -47,6 +47,7 @@ def against_identities(
         ax.plot(identities, values, color=shade, ls=_STYLES[k % 4], label=name)
         if dots and name in dots:
             ax.plot(*dots[name], "o", color=shade, ms=5)
+    # Measurements without a line of their own get squares in the next colours.
     for k, (name, (x, y)) in enumerate((dots or {}).items()):
         if name not in lines:
             ax.plot(

@@ -74,7 +74,7 @@ def byte_layout(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, columnspacing=1.2
     )
     ax.set_xlim(-1.6, columns)
-    ax.set_ylim(rows, 0)
+    ax.set_ylim(rows, 0)  # the first row on top
     ax.axis("off")
 
 

@@ -33,6 +33,7 @@ def caps(
         zip(np.asarray(centres, dtype=np.float64), np.radians(radius_deg), strict=True)
     ):
         # Two unit vectors that span the plane of the circle.
+        # The axis least parallel to the centre, so that the cross product is not near zero.
         first = np.cross(centre, np.eye(3)[np.abs(centre).argmin()])
         first /= np.linalg.norm(first)
         second = np.cross(centre, first)
@@ -40,7 +41,7 @@ def caps(
             np.cos(turn)[:, None] * first + np.sin(turn)[:, None] * second
         )
         seen = ring @ rotation.T
-        seen[seen[:, 2] < 0.0] = np.nan
+        seen[seen[:, 2] < 0.0] = np.nan  # the far side
         ax.plot(seen[:, 0], seen[:, 1], color=colours[k % len(colours)], lw=1.1, zorder=3.5)
 
 

@@ -116,7 +116,7 @@ class Layout:
         names = self.chapters()
         stem = Path(reference).stem
         for name in names:
-            if stem in (name, name[:2], str(int(name[:2]))):
+            if stem in (name, name[:2], str(int(name[:2]))):  # 01_sphere, 01, 1
                 return name
         raise CdmlLabError(f"there is no chapter {reference!r}; the book has {', '.join(names)}")
 

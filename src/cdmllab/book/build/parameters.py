@@ -14,6 +14,7 @@ from cdmllab.errors import CdmlLabError, did_you_mean
 
 PROFILES = ("cpu", "gpu")
 REQUIRED = ("profile", "seed")
+# How a boolean can be written on the command line.
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -105,7 +106,7 @@ def _comments(source: str) -> dict[int, str]:
 
 def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | None:
     match statement:
-        case (
+        case (  # name = value, or name: type = value
             ast.Assign(targets=[ast.Name(id=name)], value=value)
             | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
         ):
@@ -124,6 +125,7 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | 
 def _convert(chapter: str, parameter: Parameter, value: Any) -> Any:
     kind = type(parameter.default)
     try:
+        # From the command line every value is a string.
         if isinstance(value, str) and kind is not str:
             value = _read(value, kind)
         if kind is float and type(value) is int:
@@ -145,6 +147,7 @@ def _read(text: str, kind: type) -> Any:
         return kind(text)
     try:
         return ast.literal_eval(text)
+    # A default of None accepts any literal, and text without quotes.
     except (ValueError, SyntaxError):
         if kind is type(None):
             return text

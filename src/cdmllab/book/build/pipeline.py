@@ -50,6 +50,7 @@ def build(
         plans = [chapters.plan(layout, name, given or {}) for name in selected]
         report(sync(layout), progress)
         chapters.clear_leftovers(layout)
+        # The chapters to run, with the reasons to run them.
         due: dict[str, list[str]] = {}
         for plan in plans if execute else []:
             if reasons := plan.reasons or _forced(force):

@@ -23,6 +23,7 @@ def _angle(answer: Any) -> str | None:
 def _cosine_matrix(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of two tensors: embeddings [b, d] and centres [c, d]."
+    # Vectors of random lengths, so that a forgotten normalisation shows.
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(5, 3, generator=generator)
     w = torch.randn(4, 3, generator=generator)
@@ -35,6 +36,7 @@ def _cosine_matrix(answer: Any) -> str | None:
         )
     if torch.allclose(got, cosine(x, w), atol=1e-5):
         return None
+    # Name the most likely mistake: no normalisation, or of one side only.
     if torch.allclose(got, x @ w.T, atol=1e-5):
         return "These are inner products: they still depend on the lengths of the vectors."
     if torch.allclose(got, cosine(x, w) * w.norm(dim=1), atol=1e-5):

@@ -45,7 +45,7 @@ def _gap_margin(answer: Any) -> str | None:
 def _matched(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of e, the base margin and alpha."
-    e = torch.tensor([0.9, 0.5, 0.4, -0.3, -0.2], dtype=torch.float64)
+    e = torch.tensor([0.9, 0.5, 0.4, -0.3, -0.2], dtype=torch.float64)  # their mean is not 0
     got = torch.as_tensor(answer(e.clone(), 0.5, 0.2))
     if got.shape != e.shape:
         return f"For five samples the result should have shape (5,), but it is {tuple(got.shape)}."

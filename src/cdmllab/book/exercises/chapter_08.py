@@ -11,7 +11,7 @@ _LIMIT_PARAMETERS, _LIMIT_MACS = 3_000_000, 450_000_000
 
 
 def _linear_parameters(answer: Any) -> str | None:
-    right = 256 * 8 * 8 * 512 + 512
+    right = 256 * 8 * 8 * 512 + 512  # weights and biases; 128 pixels give a map of 8 x 8
     if not is_whole(answer):
         return "Please give a whole number."
     if answer == right:
@@ -29,6 +29,7 @@ def _linear_parameters(answer: Any) -> str | None:
 def _macs(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of width_in, width_out, kernel, side and groups."
+    # A stem, a pointwise and a depthwise convolution.
     cases = ((3, 32, 3, 112, 1), (64, 128, 1, 28, 1), (128, 128, 3, 14, 128))
     for width_in, width_out, kernel, side, groups in cases:
         right = width_out * side * side * kernel * kernel * (width_in // groups)

@@ -22,7 +22,7 @@ def _tar_at_far(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of genuine scores, impostor scores and a FAR."
     rng = np.random.default_rng(11)
-    for decimals, case in ((6, ""), (1, " for tied scores")):
+    for decimals, case in ((6, ""), (1, " for tied scores")):  # distinct scores, then many ties
         genuine, impostor = (
             np.round(rng.normal(1.0, 1.0, 300), decimals),
             np.round(rng.normal(size=200), decimals),
@@ -56,6 +56,7 @@ def _pool(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of embeddings [n, d] and media numbers [n]."
     rng = np.random.default_rng(11)
+    # Media of five, three and one images: averages and sums differ.
     e, m = rng.normal(size=(9, 4)) + 1.0, np.array([3, 3, 3, 3, 3, 0, 0, 7, 0])
     got = np.asarray(answer(e.copy(), m.copy()), dtype=np.float64)
     if got.shape != (4,):

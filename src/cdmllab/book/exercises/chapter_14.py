@@ -28,12 +28,12 @@ def _combined(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of highest [r, b] and total [r, b]."
     logits = torch.randn(4, 5, 30, generator=torch.Generator().manual_seed(14), dtype=torch.float64)
-    for stretch, case in ((1.0, ""), (400.0, " for large logits")):
+    for stretch, case in ((1.0, ""), (400.0, " for large logits")):  # exp overflows for the second
         z = stretch * logits
         highest = z.amax(dim=2)
         total = torch.exp(z - highest.unsqueeze(2)).sum(dim=2)
         got = torch.as_tensor(answer(highest.clone(), total.clone())).double()
-        want = torch.logsumexp(z.transpose(0, 1).flatten(1), dim=1)
+        want = torch.logsumexp(z.transpose(0, 1).flatten(1), dim=1)  # of all negatives of all ranks
         if got.shape != want.shape:
             return (
                 f"For 4 ranks and 5 samples the result should have shape (5,), but it is "
