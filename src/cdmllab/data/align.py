@@ -97,7 +97,7 @@ def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
     # Pillow wants the map from output to input, in coordinates that count from a pixel's corner.
     half = 0.5
     back = (a, b, c + half - half * (a + b), d, e, f + half - half * (d + e))
-    # Pillow has no (h, w, 1).
+    # Pillow takes grey images without the last axis.
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     moved = np.asarray(
         image.transform((size, size), Image.Transform.AFFINE, back, Image.Resampling.BILINEAR)
@@ -199,8 +199,8 @@ def landmarks_by_image(
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    # A byte-order mark, which Windows programs write, is not part of the first name.
     """Name, numbers, and file and line, for each line of a file."""
+    # A byte-order mark, which Windows programs write, is not part of the first name.
     text = files.read_bytes(path, "a readable file of landmarks", at_most=_LARGEST).removeprefix(
         b"\xef\xbb\xbf"
     )

@@ -248,8 +248,8 @@ class Bounded:
             raise DataError(f"{self._path} is refused: it declares {count:,} bytes of metadata")
         return self._stream.read(count)
 
-    # tarfile skips a member by seeking, which a compressed stream does by unpacking it.
     def seek(self, position: int) -> int:
+        # tarfile skips a member by seeking, which a compressed stream does by unpacking it.
         if position > self._most:
             raise DataError(
                 f"{self._path} is refused: it unpacks to over {self._most:,} bytes, "

@@ -42,7 +42,7 @@ def load(size: tuple[int, int] = (112, 92)) -> ArraySet:
     DataError : they are missing (the message says how to get them), or one cannot be decoded
     """
     faces = [(name, resize(decode(data, name, colour="GRAY"), *size)) for name, data in _files()]
-    # Unique, in the order of files.
+    # Each person once, in the order of the files.
     people = list(dict.fromkeys(name.split("/")[0] for name, _ in faces))
     labels = np.array([people.index(name.split("/")[0]) for name, _ in faces])
     return ArraySet(np.stack([pixels for _, pixels in faces]), labels, len(people), people)

@@ -154,7 +154,7 @@ def write(
     flags = [bool(s) for s in np.asarray(same)]
     _fitting(len(images), len(flags), str(path))
     jpegs = [image if isinstance(image, bytes) else encode_jpeg(image, quality) for image in images]
-    with replacing(path) as temporary:  # protocol 4: Python 3.4 or later
+    with replacing(path) as temporary:
         temporary.write_bytes(pickle.dumps((jpegs, flags), protocol=4))
 
 

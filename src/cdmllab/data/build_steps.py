@@ -67,13 +67,13 @@ def count_pack(path: Path) -> dict[str, int]:
     return {"images": len(pack), "identities": pack.num_identities}
 
 
-# InsightFace's published pack is used as it is; only without one are images packed.
 def training_pack(job: Job) -> Path:
     """Check InsightFace's pack of a training set, or create one from identity folders.
 
     The pack has the name of the registry's only output for this data set.
     """
     (name,) = job.data_set.makes
+    # InsightFace's published pack is used as it is; only without one are images packed.
     published = job.find_pack()
     if published is not None:
         job.report(f"found {published}")
@@ -92,7 +92,6 @@ def training_pack(job: Job) -> Path:
     return job.make(name, write, count_pack)
 
 
-# Read once for both outputs, and only if one of them is missing.
 def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
     """Create ``lfw_112``, a pack of all people with the people of each fold, and View 2's bin."""
     memory: list[tuple[lfw.Faces, Pairs]] = []  # read once, and only if an output is missing
@@ -219,6 +218,5 @@ def _alternating(
     faces: Mapping[int, bytes] | list[bytes], pairs: Pairs
 ) -> list[bytes | NDArray[np.uint8]]:
     """The images of a bin: the two of each pair, one after the other."""
-    # First and second, alternating.
     rows = np.stack([pairs.first, pairs.second], axis=1).reshape(-1).tolist()
     return [faces[row] for row in rows]

@@ -76,7 +76,7 @@ def of_bin(source: bins.Bin) -> str:
 def find(file_digest: str | None = None, content_digest: str | None = None) -> Copy | None:
     """The known copy with this hash of its file, or this digest of its content."""
     for copy in REGISTER:
-        # The registry may have a beginning only.
+        # The registry may have only the beginning of a hash.
         if file_digest is not None and file_digest.startswith(copy.sha256):
             return copy
         if content_digest is not None and copy.content_sha256 == content_digest:

@@ -54,7 +54,7 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     """Resample to a size; Pillow averages areas when it shrinks, so no pixel is skipped."""
     if pixels.shape[:2] == (height, width):
         return pixels
-    # Pillow has no (h, w, 1).
+    # Pillow takes grey images without the last axis.
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return resized if resized.ndim == 3 else resized[..., None]

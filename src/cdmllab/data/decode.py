@@ -266,7 +266,6 @@ def _scans(jpeg: bytes) -> int:
     count, marker = 0, _MARKER.search(jpeg, 2)
     while marker is not None and marker[1] != b"\xd9":  # end of image
         count += marker[1] == b"\xda"  # start of scan
-        # The segment's length, in two bytes, follows the marker.
         end = marker.end()
         # A segment begins with its length, so that markers inside it are skipped.
         length = (

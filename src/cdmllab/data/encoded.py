@@ -37,7 +37,7 @@ def read_rows(
     images: NDArray[np.uint8] | None = None
     for k, row in enumerate(chosen):
         pixels = decode(image(row), where(row), colour=colour, fast=fast, upright=False)
-        # The first image fixes the shape; check that the stored bytes can be so many pixels at all.
+        # The first image sets the shape; refuse stored bytes that cannot be so many pixels.
         if images is None:
             refuse_bomb(str(path), len(chosen) * pixels.size, partial(_stored, chosen, image))
             images = np.empty((len(chosen), *pixels.shape), dtype=np.uint8)

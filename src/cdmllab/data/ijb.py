@@ -88,8 +88,8 @@ def load(root: Path | str, name: str) -> TemplateSet:
     meta = Path(root) / "meta"
     media = read_media(meta / f"{name}_face_tid_mid.txt")
     marks = read_landmarks(meta / f"{name}_name_5pts_score.txt")
-    # Both lists must have the same images in the same order, since they are joined row by row.
     first, second, same = read_pairs(meta / f"{name}_template_pair_label.txt")
+    # Both lists must have the same images in the same order, since they are joined row by row.
     if media.names != marks.names:
         row = next(
             (

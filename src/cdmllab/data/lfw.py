@@ -176,10 +176,10 @@ def pairs(
     DataError : the file is missing, or names an image that is not in `faces`
     """
     path = path or pair_file(view)
-    # Translate the pair list's own numbering of names to rows of `faces`.
     if path is None:
         raise DataError(f"{VIEWS[view][0]} is missing (looked in {paths.searched()}). {HOW_TO_GET}")
     pair_list = lfw_lists.lfw(path, _pairs_inside(path, view))
+    # Translate the pair list's own numbering of names to rows of `faces`.
     rows = {file: row for row, file in enumerate(faces.files)}
     for name in pair_list.names:
         if name not in rows:

@@ -34,7 +34,7 @@ class Evaluation:
 
         The ``.json`` is written last: if it exists, so does the ``.npz``.
         """
-        path = Path(folder) / f"{self.name}.json"  # complete or absent
+        path = Path(folder) / f"{self.name}.json"
         with replacing(path.with_suffix(".npz")) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, scores=self.scores, is_same=self.same, fold=self.fold)
         write_text(path, json.dumps(self.measures.to_json(), indent=1) + "\n")

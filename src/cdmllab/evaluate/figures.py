@@ -25,13 +25,12 @@ with optional("plots", "a figure"):
 def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path]:
     """Draw scores and ROC, the worst pairs and errors by nuisance; return the SVG files."""
     drawn = {"roc": _roc(evaluation)}
+    # Templates have several images per side, so neither sheets nor nuisances apply.
     if protocol.templates is None:
-        # Templates have several images per side, so neither sheets nor nuisances apply.
         drawn["worst"] = _worst(evaluation, protocol)
         for name, values in protocol.nuisances.items():
-            # "yaw (degrees)" gives the file name "by_yaw":
-            # without its unit, other characters replaced.
             if values.max() > values.min():
+                # "yaw (degrees)" becomes "by_yaw": no unit, and nothing but word characters.
                 drawn["by_" + re.sub(r"\W", "_", name.split(" (")[0])] = _by_nuisance(
                     evaluation, protocol, name
                 )
@@ -63,12 +62,9 @@ def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figur
     figure, axes = plots.figure(2, width=9.0, height=4.6)
     worst = error_rates.worst(evaluation.scores, evaluation.same, count)
     for ax, rows, title in zip(
-        axes,
-        worst,
-        ("genuine, least alike", "impostor, most alike"),
-        strict=True,
-        # Rows of `worst` index the pairs; each side of the pairs indexes the images.
+        axes, worst, ("genuine, least alike", "impostor, most alike"), strict=True
     ):
+        # Rows of `worst` index the pairs; each side of the pairs indexes the images.
         one, other = (_for_sheet(protocol.images, side[rows]) for side in protocol.pairs[:2])
         plots.error_sheet(ax, one, other, evaluation.scores[rows], columns=4, title=title)
     return figure

@@ -32,7 +32,7 @@ def read(path: Path) -> Protocol:
     images, same = arrays["images"], arrays["same"]
     fold = arrays.get("fold", np.zeros(len(same), dtype=np.int64))
     with reading(path, "a protocol"):
-        # `Pairs` and `Protocol` raise a plain ValueError; add the file's name to it.
+        # `Protocol` raises a plain ValueError; add the file's name to it.
         try:
             drawn = Pairs(arrays["first"], arrays["second"], same.astype(bool), fold)
             return Protocol(str(path), InMemory(images), drawn, arrays.get("identity"))

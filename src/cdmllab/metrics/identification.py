@@ -73,7 +73,7 @@ def search(
         raise ValueError(
             f"the gallery contains identity {gid[one]} twice, as entries {one} and {other}"
         )
-    # A probe beyond the last identity would be placed after the end; it then simply has no mate.
+    # An identity above all others is placed after the end; it then differs and has no mate.
     at = np.minimum(np.searchsorted(rising, pid), len(g) - 1)
     mate = np.where(rising[at] == pid, order[at], -1)  # [p] gallery row, -1 without a mate
 

@@ -59,7 +59,7 @@ def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, noun: str) -> Floats:
     out = np.empty(len(a))
     for start in range(0, len(a), _ROWS):
         part = slice(start, start + _ROWS)
-        x, y = e[a[part]].astype(np.float64), e[b[part]].astype(np.float64)  # [64, d]
+        x, y = e[a[part]].astype(np.float64), e[b[part]].astype(np.float64)  # [64, d] at most
         xx, yy = np.einsum("pd,pd->p", x, x), np.einsum("pd,pd->p", y, y)
         for rows, squared in ((a[part], xx), (b[part], yy)):
             refuse_unusable(squared, rows, noun)

@@ -25,7 +25,7 @@ class PooledTemplates(NamedTuple):
         ValueError : a template that has no image
         """
         requested = np.asarray(numbers)
-        # A number above the last would be placed after the end; it then differs and is reported.
+        # A number above all others is placed after the end; it then differs and is reported.
         at = np.minimum(np.searchsorted(self.number, requested), len(self.number) - 1)
         missing = np.flatnonzero(self.number[at] != requested)
         if len(missing):
@@ -99,11 +99,11 @@ def pool(
         begin, end = starts[first], starts[last] if last < len(starts) else len(e)
         rows = order[begin:end]
         x = _weighed(e, rows, weight, keep_length)
-        # Within these rows: average each medium, then sum the media of each template.
+        # Average the images of each medium, then sum the media of each template.
         medium = np.flatnonzero(new_medium[begin:end])
         means = (
             np.add.reduceat(x, medium, axis=0) / np.diff(np.append(medium, end - begin))[:, None]
-        )  # images per medium
+        )
         own = np.searchsorted(medium, starts[first:last] - begin)  # first medium of each template
         pooled[first:last] = np.add.reduceat(means, own, axis=0)
         first = last
