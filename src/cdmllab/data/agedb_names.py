@@ -69,8 +69,8 @@ def main() -> None:
 def _names(content: bytes) -> Names:
     from scipy.io import loadmat
 
-    # `splits` has a cell for each fold, with an array of
-    # 2 x n images whose first field is the name.
+    # `splits` has a cell for each fold, with an array
+    # of 2 x n images whose first field is the name.
     splits = loadmat(io.BytesIO(content))["splits"]
     names_by_fold: Names = []
     for fold in range(splits.shape[0]):

@@ -69,7 +69,7 @@ class EncodedSet:
         self.labels = checked(labels, None, str(path))
         if len(self.labels) == 0:
             raise DataError(f"{path} contains no images with labels")
-        self.num_identities = int(self.labels.max()) + 1
+        self.num_identities = int(self.labels.max()) + 1  # labels start at 0
         self.colour: Colour = colour
         self._fast = fast
 

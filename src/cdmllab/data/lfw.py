@@ -119,7 +119,7 @@ def images(
     # Keyed by person and number, as pair files name images, whatever the folders in the archive.
     pixels_of: dict[tuple[str, int], NDArray[np.uint8]] = {}
     for name, content in _contents(path):
-        named = lfw_lists.image(name)
+        named = lfw_lists.image(name)  # person and number
         if named is None:
             raise DataError(f"{path}: {name} is not named as LFW's images are, Name_0001.jpg")
         key = named[0], int(named[1])
@@ -203,6 +203,7 @@ def training_part(faces: ArraySet, protocol: Pairs, *folds: int) -> Subset:
         raise ValueError(
             f"folds must be one or more of {sorted(set(protocol.fold.tolist()))}, got {folds}"
         )
+    # Leave out people, not images: nobody tested may be trained on.
     return without(faces, np.concatenate([people_in(faces, protocol, fold) for fold in folds]))
 
 
@@ -233,7 +234,7 @@ def digest(place: Path) -> str:
     if place.is_file():
         return sha256(place)
     sha = hashlib.sha256()
-    for file in sorted(_files(place)):
+    for file in sorted(_files(place)):  # `rglob` has no fixed order
         sha.update(f"{file.relative_to(place).as_posix()} {file.stat().st_size}\n".encode())
         sha.update(file.read_bytes())
     return sha.hexdigest()
@@ -261,6 +262,7 @@ def _pairs_inside(place: Path, view: str) -> bytes | None:
     """The content of a view's pair file in a zip; None if `place` is no zip or does not have it."""
     if place.suffix != ".zip":
         return None
+    # Mirrors put the file into various folders, so only its name counts.
     file_names = [Path(name).name for name in VIEWS[view]]
     matching = members(place, lambda name: Path(name).name in file_names and not is_clutter(name))
     return next((content for _, content in matching), None)

@@ -62,6 +62,7 @@ def load(
     ------
     DataError : the part is missing (the message says how to get it), or has no such alphabet
     """
+    # A misspelt alphabet is refused, before all drawings are decoded.
     included, excluded = None if only is None else set(only), set(without)
     if included is not None and (missing := sorted(included - set(alphabets(part, path)))):
         raise DataError(
@@ -79,7 +80,7 @@ def load(
     # Archives and folders have other orders; the rows must not depend on it.
     drawings.sort(key=lambda item: natural(item[0]))
     names = [name.rsplit("/", 1)[0] for name, _ in drawings]
-    characters = list(dict.fromkeys(names))
+    characters = list(dict.fromkeys(names))  # each once, in order
     position = {character: k for k, character in enumerate(characters)}
     labels = np.array([position[name] for name in names])
     return ArraySet(
@@ -110,7 +111,7 @@ def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
         for name, content in members(
             place, lambda name: name.endswith(".png") and not is_clutter(name)
         ):
-            if name.count("/") < 2:
+            if name.count("/") < 2:  # part, alphabet, character, drawing
                 raise DataError(
                     f"{place}: {name} is not in the folders of an alphabet and a character"
                 )

@@ -58,6 +58,7 @@ def inspect(path: Path) -> tuple[dict[str, str], list[str]]:
     with npz.opened(path) as stored:
         arrays = checked(stored, path)
     images = arrays.pop("images")
+    # Flags may be bool and rows of any integer type; from here on they are alike.
     columns = {key: values.astype(np.int64) for key, values in arrays.items()}
     first, second, same = (columns[key] for key in REQUIRED[1:])
     fold, identity = (columns.get(key) for key in OPTIONAL)
@@ -87,7 +88,7 @@ def _problems(
     if same.all() or not same.any():
         problems.append("the pairs are all of one kind")
     outside = np.flatnonzero((np.minimum(first, second) < 0) | (np.maximum(first, second) >= n))
-    if len(outside):
+    if len(outside):  # later checks would index with it
         return [*problems, f"pair {outside[0]} names an image that is not there"]
     if len(own := np.flatnonzero(first == second)):
         problems.append(f"{len(own):,} pairs compare an image with itself, the first is {own[0]}")

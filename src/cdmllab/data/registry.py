@@ -47,6 +47,7 @@ class Mirror(_Part):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
+        # Exactly one kind of address, so that `homes.get` knows the client.
         given = [key for key in ("url", "huggingface", "google_drive") if getattr(self, key)]
         if len(given) != 1:
             raise ValueError("a mirror has exactly one of url, huggingface and google_drive")
@@ -88,7 +89,7 @@ class RemoteFile(_Part):
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
-        for name in (self.path, self.unpack or "x", self.holds or "x"):
+        for name in (self.path, self.unpack or "x", self.holds or "x"):  # "x" leads nowhere
             if leads_outside(name):
                 raise ValueError(f"{plain(name, 80)} leads out of the data folder")
         if (self.unpack is None) != (self.holds is None):
@@ -213,6 +214,7 @@ class DataSet(_Part):
 
         For ``lfw_112``: its ``images`` and ``identities``.
         """
+        # An exact number is a range of one.
         known = {**self.makes, **self.checks}.get(output, {})
         return {what: (n, n) if isinstance(n, int) else n for what, n in known.items()}
 
@@ -265,7 +267,7 @@ def read(path: Path) -> Registry:
 
 def span(limits: tuple[int, int]) -> str:
     """A number, or a range, for a message."""
-    least, most = limits
+    least, most = limits  # inclusive
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 

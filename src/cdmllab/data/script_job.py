@@ -198,6 +198,7 @@ class Job:
         source = self.data_set.plain_source
         if self.data_set.by_request:
             source += ", by request: you have to ask for it yourself"
+        # What is missing, where it was looked for, and where it comes from, in one sentence.
         message = (
             f"{' or '.join(names)} is missing (looked in {paths.searched()}); "
             f"{self.data_set.title} comes from {source}"
@@ -226,6 +227,7 @@ class Job:
             self.report(f"would unpack {archive} into {into}")
             self._missing = True
             return self.out / name
+        # Check the archive before it is unpacked; the stamp comes last.
         if not unpacked:
             self.check(archive)
             self.report(f"unpacking {archive} into {into}")
@@ -286,6 +288,7 @@ def main(
         parser.add_argument("--fetch", action="store_true", help="download missing files")
     chosen = parser.parse_args(arguments)
     try:
+        # The script has the name of its data set. Terms are printed before anything is done.
         data_set = registry.get(path.stem)
         print(f"{data_set.title}. Licence: {data_set.licence}")
         print(f"Source: {data_set.plain_source}\nCite: {data_set.cite}")
@@ -304,4 +307,4 @@ def main(
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print(f"\n{path.name}: stopped; finished outputs are kept", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(130) from None  # as a shell reports Ctrl-C

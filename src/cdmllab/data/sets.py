@@ -59,6 +59,7 @@ class ArraySet:
         self.labels = checked(labels, num_identities, "the labels")
         if len(self.labels) != len(images):
             raise ValueError(f"{len(images):,} images and {len(self.labels):,} labels do not match")
+        # Without images there are 0 identities.
         self.num_identities = num_identities or int(self.labels.max(initial=-1)) + 1
         self.names = tuple(names)
 
@@ -94,6 +95,7 @@ class Subset:
                 f"the rows must lie in 0 .. {len(parent) - 1}, got {self.rows.min()} .. "
                 f"{self.rows.max()}"
             )
+        # `np.unique` sorts, so the remaining identities keep their order.
         self.identities, labels = np.unique(parent.labels[self.rows], return_inverse=True)
         self.labels = labels.astype(np.int64)
         self.num_identities = len(self.identities)
@@ -124,6 +126,7 @@ def at_least(parent: TrainingSet, images: int) -> Subset:
 def at_most(parent: TrainingSet, images: int, seed: int = 0) -> Subset:
     """At most `images` random images of every identity, in the original order."""
     order = np.random.default_rng(seed).permutation(len(parent))
+    # The first images of each identity in a random order are a random sample of them.
     return Subset(parent, np.sort(order[occurrence(parent.labels[order]) < images]))
 
 
@@ -171,7 +174,7 @@ def decoded(
                 pixels[rows] = parent.read(rows)
                 if progress is not None:
                     progress(int(rows[-1]) + 1)
-            pixels.flush()
+            pixels.flush()  # before the file gets its name
     kept = np.load(target, mmap_mode="r", allow_pickle=False)
     if kept.shape != shape or kept.dtype != np.uint8:
         raise DataError(
@@ -203,6 +206,7 @@ def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels
     wrong |= integers < 0
     if num_identities is not None:
         wrong |= integers >= num_identities
+    # A pack would round larger labels, see `LARGEST_LABEL`.
     wrong |= integers > LARGEST_LABEL
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])

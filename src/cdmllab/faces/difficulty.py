@@ -173,7 +173,7 @@ def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Ten
     """
     d = np.asarray(difficulty, dtype=np.float64)
     if mislabelled is not None:
-        d = np.where(np.asarray(mislabelled, dtype=bool), np.inf, d)
+        d = np.where(np.asarray(mislabelled, dtype=bool), np.inf, d)  # harder than any image
     rank = np.empty(len(d))
     rank[np.argsort(d, kind="stable")] = np.arange(len(d))
     # All wrong labels share the last rank, since none of them is harder than another.

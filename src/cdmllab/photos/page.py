@@ -46,6 +46,7 @@ def page(findings: Findings, network: Network, detector: str) -> str:
         ("sheet", "Contact sheet", cards.sheet(findings)),
         ("missing", "Photos that were not compared", _missing(findings)),
     ]
+    # A table of contents, then the sections with the anchors that it links to.
     links = "".join(f'<a href="#{key}">{escape(head)}</a>' for key, head, _ in sections)
     body = "".join(
         f'<section><h2 id="{key}">{escape(head)}</h2>{content}</section>'
@@ -68,6 +69,7 @@ def _style() -> str:
 def _intro(findings: Findings, network: Network, detector: str) -> str:
     source, prepare = findings.album.source, network.prepare
     seen = f"{prepare['size']} × {prepare['size']} pixels, {prepare['channels']}"
+    # Name, value and style of each tile.
     facts = [
         ("photos", f"{len(source.photos):,}", ""),
         ("faces compared", f"{len(findings.album.items):,}", ""),
@@ -91,6 +93,7 @@ def _groups(findings: Findings) -> int:
 
 
 def _thresholds(findings: Findings, network: Network) -> str:
+    # Both thresholds in a table, what a threshold is worth on other people, and the scores.
     far = f"{findings.far:g}"
     parts = [
         f"<p>A pair of photos counts as one person from some cosine upwards. Below are the "
@@ -197,6 +200,7 @@ def _suspects(findings: Findings) -> str:
         "their own folder. A wrong label is one reason; a bad crop or a difficult photo are "
         "others. People with fewer than three photos are not checked.</p>"
     ]
+    # Each suspect with its similarity to its own person and to the other one.
     suspected = []
     for suspect in findings.suspects:
         own, other = names[findings.group[suspect.row]], names[suspect.nearest]

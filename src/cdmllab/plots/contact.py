@@ -67,7 +67,7 @@ def contact_sheet(
     # About 0.6 em per letter.
     left = 8 + max((0.6 * _TEXT * len(label) for label in rows), default=-8.0)
     top = _TEXT + 8 if heads else 0
-    step_x, step_y = (w + gap) * unit, (h + gap) * unit
+    step_x, step_y = (w + gap) * unit, (h + gap) * unit  # CSS pixels
     width, height = left + step_x * columns - gap * unit, top + step_y * lines - gap * unit
 
     page = np.zeros((lines * (h + gap) - gap, columns * (w + gap) - gap, 3), dtype=np.uint8)

@@ -55,6 +55,7 @@ def easiness_map(
     image = ax.imshow(
         e, cmap=EASINESS, vmin=-1, vmax=1, origin="lower", extent=(0, 120, 0, 120), aspect="equal"
     )
+    # The line on which the score equals the pivot.
     ax.contour(
         target.numpy(),
         negative.numpy(),
@@ -95,6 +96,7 @@ def sample_paths(
     times, all_values = np.asarray(x), np.asarray(values)
     for (name, columns), shade in zip(groups.items(), (RIGHT, WRONG), strict=False):
         chosen = all_values[:, np.asarray(columns)]
+        # Evenly spaced samples; `unique` drops repetitions in small groups.
         few = np.unique(np.linspace(0, chosen.shape[1] - 1, per_group).astype(int))
         ax.plot(times, chosen[:, few], color=shade, lw=0.6, alpha=0.35)
         # A halo in the page's colour.
@@ -140,7 +142,7 @@ def against_difficulty(
         color=RIGHT,
         markersize=3,
         alpha=alpha,
-        rasterized=True,
+        rasterized=True,  # thousands of dots as an image
         label="correct label",
     )
     ax.plot(d[w], v[w], "o", color=WRONG, markersize=3.5, label="wrong label")

@@ -39,7 +39,7 @@ def flat_map(
             )
             ax.plot(*p[identity == k].T, marker, color=shade, ms=4.2, mew=0.4, mec=PAPER, alpha=0.9)
     ax.set(xticks=[], yticks=[], title=title)
-    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_aspect("equal", adjustable="datalim")  # distances count, axes do not
     ax.grid(visible=False)
     for side in ("left", "bottom"):
         ax.spines[side].set_visible(False)
@@ -98,7 +98,7 @@ def spectra(
     styles : dashes by name; "-" by default
     """
     for name, variance in shares.items():
-        p = np.asarray(variance, dtype=np.float64)
+        p = np.asarray(variance, dtype=np.float64)  # descending
         loss = name.split(",")[0].lower()  # "ArcFace, linear" has the colour of arcface
         ax.plot(
             np.arange(1, len(p) + 1),

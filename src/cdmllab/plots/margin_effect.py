@@ -63,6 +63,7 @@ def over_margin(
     title : what the angle is
     bound_deg : the largest angle possible, drawn as a dashed line and labelled
     """
+    # A dot per seed, and the line of their means.
     m, angles = np.asarray(margins_rad, dtype=np.float64), np.asarray(angles_deg, dtype=np.float64)
     ax.plot(
         np.repeat(m, angles.shape[1]), angles.ravel(), "o", ms=3.5, color=INK, alpha=0.35, mew=0

@@ -92,6 +92,7 @@ def shares(
 
 def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     """Plot networks by parameters (10^6) and MACs (10^9), with a line through each family."""
+    # A line through each family, and the name of every network at its point.
     for kind, shade in FAMILIES.items():
         members = {name: point for name, point in points.items() if family(name) == kind}
         if members:
@@ -114,6 +115,7 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         xlabel="parameters (millions)",
         ylabel="MACs per image (10⁹)",
     )
+    # Room for the names on both sides.
     lowest, highest = min(x for x, _ in points.values()), max(x for x, _ in points.values())
     ax.set_xlim(0.75 * lowest, 1.7 * highest)
     _plain(ax.xaxis, (1, 2, 5, 10, 20, 50, 100))
@@ -173,7 +175,7 @@ def latencies(
 
 def _plain(axis: Axis, ticks: Sequence[float]) -> None:
     """Label a logarithmic axis with those of the given numbers that are within its limits."""
-    low, high = sorted(axis.get_view_interval())
+    low, high = sorted(axis.get_view_interval())  # an inverted axis has them swapped
     visible = [tick for tick in ticks if low <= tick <= high]
     axis.set_ticks(visible, labels=[f"{tick:g}" for tick in visible])
     axis.minorticks_off()

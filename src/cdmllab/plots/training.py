@@ -37,7 +37,7 @@ def training_curves(
         # The caller's colour, or a difficulty group's, or a loss's.
         shade = (colours or {}).get(name) or GROUPS.get(name) or colour(name)
         ax.plot(x, scale * y, color=shade, label=label(name))
-        if np.any(s > 0):
+        if np.any(s > 0):  # a single seed has no spread
             ax.fill_between(
                 x, scale * (y - s), scale * (y + s), color=shade, alpha=0.18, linewidth=0
             )
@@ -64,6 +64,7 @@ def differences(
     unit : unit of the axis
     scale : factor on the values
     """
+    # From the top: a bar over the interval and a dot at the mean.
     for at, (name, (mean, low, high)) in enumerate(rows.items()):
         ax.plot(
             [scale * low, scale * high], [at, at], color=INK, linewidth=1.4, solid_capstyle="butt"

@@ -336,6 +336,7 @@ def _accuracy(measures: Measures) -> Accuracy:
 
 
 def _card(work: RowWork, row_plan: RowPlan, run: Run, compared: tuple[Compared, ...]) -> None:
+    # The training set is the one with a pack; the face lab has none.
     row, training = work.row, [one.about for one in row_plan.required if one.about.pack]
     card.write(
         released(run),

@@ -142,6 +142,7 @@ class Recorded:
         )
 
     def _group(self, stage: str, arm: str) -> dict[str, Any]:
+        # A grid has several groups of one arm, one for each point; here it must be a single one.
         groups = [group for group in self._stage(stage)["groups"] if group["arm"] == arm]
         if len(groups) == 1:
             return dict(groups[0])

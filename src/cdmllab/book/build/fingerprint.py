@@ -37,6 +37,7 @@ def fingerprint(
     ------
     CdmlLabError : the header has another form, or a cell does not parse
     """
+    # The code of the cells, and all of the package that their imports reach.
     code = _parsed(chapter, notebook)
     reached = reach(code, layout.package)
     return {
@@ -122,6 +123,7 @@ def _parsed(chapter: str, notebook: NotebookNode) -> list[str]:
 
 
 def _data_files(layout: Layout, chapter: str, notebook: NotebookNode) -> list[Path]:
+    # The header may list globs of data files, and nothing else.
     header = notebook.metadata.get("cdmllab", {})
     globs = header.get("data", []) if isinstance(header, dict) else None
     if (

@@ -90,6 +90,7 @@ class Layout:
         ------
         CdmlLabError : there is none, one is not named ``NN_name.py``, or two have the same number
         """
+        # The number in a name gives the order, and is a chapter's short name.
         names = sorted(path.stem for path in (self.book / "chapters").glob("*.py"))
         if not names:
             raise CdmlLabError(f"there is no chapter in {self.show(self.book / 'chapters')}")

@@ -47,7 +47,7 @@ def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
         raise CdmlLabError(
             f"chapter {chapter}: its parameters cell has a syntax error, {error}"
         ) from error
-    comments = _comments(source)
+    comments = _comments(source)  # by line; ast drops them
     parameters = {}
     for statement in statements:
         parameter = _parameter(statement, comments)
@@ -80,6 +80,7 @@ def resolve(
     ------
     CdmlLabError : the chapter has no such parameter, or a value has another type than the default
     """
+    # An unknown name is refused; papermill would only warn and use the default.
     for name in given:
         if name not in parameters:
             hint = did_you_mean(name, parameters)
@@ -130,7 +131,7 @@ def _convert(chapter: str, parameter: Parameter, value: Any) -> Any:
             value = _read(value, kind)
         if kind is float and type(value) is int:
             value = float(value)
-        if parameter.default is not None and type(value) is not kind:
+        if parameter.default is not None and type(value) is not kind:  # True is no integer here
             raise ValueError
     except (ValueError, SyntaxError, KeyError):
         raise CdmlLabError(

@@ -60,6 +60,7 @@ def build(
         parallel.run_all(
             layout, due, given or {}, jobs=jobs, timeout_s=timeout_s, progress=progress
         )
+        # With `only` some chapters may never have been run: then there is no site yet.
         waiting = [name for name in names if not layout.output(name).is_file()]
         if only and waiting:
             progress.line(f"site: not built; not yet run: {', '.join(waiting)}")

@@ -61,6 +61,7 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
     CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is False, or the
         chapter was edited as well; nothing is written
     """
+    # Edits of notebooks are never overwritten: they are taken, or the sync stops.
     problems = check(layout).problems
     edited = [problem for problem in problems if problem.kind == "edited"]
     if edited and not take_edits:
@@ -74,6 +75,7 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
         write_text(layout.source(problem.notebook), notebooks.as_chapter(notebook))
         changes.taken.append(problem.notebook)
     for name in layout.chapters():
+        # What the file should read.
         text = notebooks.as_text(notebooks.read_chapter(layout.source(name)))
         path = layout.notebook(name)
         if path.is_file() and path.read_text(encoding="utf-8") == text:

@@ -11,7 +11,7 @@ from cdmllab.geometry import cosine
 
 
 def _angle(answer: Any) -> str | None:
-    right = math.degrees(math.acos(0.8))
+    right = math.degrees(math.acos(0.8))  # 36.87 degrees
     problem = number(answer, right, tolerance=0.05, unit="degrees")
     if problem and is_number(answer) and math.isclose(answer, math.acos(0.8), abs_tol=1e-3):
         return "That is the right angle, but in radians; please give it in degrees."
@@ -49,6 +49,7 @@ def _cosine_matrix(answer: Any) -> str | None:
 def _threshold(answer: Any) -> str | None:
     if not is_number(answer):
         return "Please give one number, a cosine."
+    # At least one, whatever the threshold.
     wrong = sum((score >= answer) != same for score, same in _SIX_PAIRS)
     if wrong == 1:
         return None

@@ -49,6 +49,7 @@ def _through_the_length(answer: Any) -> str | None:
         )
     if torch.allclose(got.double(), want, atol=1e-6):
         return None
+    # The likely mistakes: no division by the length, and no projection.
     length = x.norm(dim=1, keepdim=True)
     if torch.allclose(got.double(), want * length, atol=1e-6):
         return (
@@ -63,6 +64,7 @@ def _through_the_length(answer: Any) -> str | None:
 def _finite(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of the cosine and the margin."
+    # First the values and slopes inside the interval, where nothing may change.
     inside = torch.linspace(-0.999, 0.999, 200, dtype=torch.float64)
     want = combined(inside, m2=0.5, beyond_pi="none")
     got = torch.as_tensor(answer(inside.clone(), 0.5))

@@ -11,7 +11,7 @@ from cdmllab.book.exercises.common import number
 
 
 def _simplex(answer: Any) -> str | None:
-    right = sphere.bound_deg(6, 64)
+    right = sphere.bound_deg(6, 64)  # the simplex: acos(-1 / 5)
     problem = number(answer, right, tolerance=0.05, unit="degrees")
     if problem and number(answer, math.radians(right), tolerance=1e-3) is None:
         return "That is the right angle, but in radians; please give it in degrees."
@@ -51,7 +51,7 @@ def _nearest(answer: Any) -> str | None:
 
 
 def _scatter(answer: Any) -> str | None:
-    right = math.degrees(1 / math.sqrt(512))
+    right = math.degrees(1 / math.sqrt(512))  # of the angle between random directions
     problem = number(answer, right, tolerance=0.03, unit="degrees")
     if problem and number(answer, 1 / math.sqrt(512), tolerance=1e-3) is None:
         return (

@@ -34,6 +34,7 @@ def _angle(answer: Any) -> str | None:
 def _fair(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of a policy and a batch."
+    # A batch of random cosines, all with the same hardest negative.
     generator = torch.Generator().manual_seed(0)
     cosines = torch.rand(50, generator=generator) * 2 - 1
     batch = Batch(

@@ -100,7 +100,7 @@ class FaceLab(Widget):
             *(torch.tensor(steps) for steps in AXES.values())
         ).T
         given = {"yaw": yaw, "age": age, "light_azimuth": light, "occlusion": occlusion}
-        given["contrast"] = _CONTRAST * light.abs() / light.abs().max()
+        given["contrast"] = _CONTRAST * light.abs() / light.abs().max()  # none in front
 
         def draw(size: int) -> NDArray[np.uint8]:
             images = faces.render([person] * len(yaw), seed=seed, size=size, **given)
