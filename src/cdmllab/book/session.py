@@ -35,6 +35,7 @@ class Table(NamedTuple):
     def _repr_markdown_(self) -> str:
         rule = [
             "---",
+            # The first column has names, aligned to the left.
             *("--:" if self._is_numbers(k) else "---" for k in range(1, len(self.columns))),
         ]
         lines = [self.columns, rule, *self.rows]
@@ -43,6 +44,7 @@ class Table(NamedTuple):
     def _is_numbers(self, column: int) -> bool:
         """Whether every cell of a column begins with a number, is empty or is a dash."""
         cells = [str(row[column]) for row in self.rows]
+        # A digit after an optional sign or <; a dash; or nothing.
         return any(cells) and all(re.match(r"[<+\-−]?\d|[-–]?$", cell) for cell in cells)
 
 
@@ -81,7 +83,7 @@ def start(profile: str, seed: int) -> Lab:
     # On a busy machine two threads wait for each other far longer than they compute.
     torch.set_num_threads(int(os.environ.get("CDMLLAB_THREADS", "1")))
     scratch = tempfile.TemporaryDirectory(prefix="cdmllab-runs-")
-    _SCRATCH.append(scratch)
+    _SCRATCH.append(scratch)  # or the folder would be removed at once
     return Lab("gpu" if profile == "gpu" else "cpu", seed, device, Path(scratch.name))
 
 
@@ -148,6 +150,7 @@ def _reject_unknown_parameters() -> None:
     shell = get_ipython()
     if shell is None:
         return
+    # The first entry of IPython's history is always empty.
     for name, hint in unknown_parameters(shell.user_ns.get("In", [])[1:]).items():
         raise ValueError(f"this notebook has no parameter {name!r}{hint}")
 

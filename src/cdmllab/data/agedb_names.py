@@ -18,6 +18,7 @@ from cdmllab.errors import DataError, cause, plain, require
 MOST_BYTES = 64 << 20  # of a file; AgeDB's own has a few hundred thousand bytes
 MOST_PAIRS = 1_000_000
 CPU_S, TIME_S, MEMORY = 30, 300, 4 << 30  # TIME_S is wall-clock time, for busy machines
+# -P: modules in the current folder are ignored.
 COMMAND = (sys.executable, "-P", "-m", "cdmllab.data.agedb_names")
 
 Names = list[list[tuple[str, str]]]
@@ -38,9 +39,10 @@ def read(content: bytes, where: str) -> Names:
         )
         code = done.returncode
     except subprocess.TimeoutExpired:
-        code = -signal.SIGXCPU
+        code = -signal.SIGXCPU  # as if the limit on CPU time had ended it
     if code == -signal.SIGXCPU:
         raise DataError(f"{where} is not a protocol file of AgeDB: reading it takes too long")
+    # Ended by a signal, such as a segmentation fault, or by Python itself.
     if code:
         raise DataError(
             f"{where} is not a protocol file of AgeDB: it is so damaged that reading it crashes"
@@ -53,6 +55,7 @@ def read(content: bytes, where: str) -> Names:
 
 def main() -> None:
     """Read a file from standard input; write its names, or an error message, as JSON."""
+    # No core dump; the child is stopped before it can exhaust the machine.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
@@ -66,10 +69,13 @@ def main() -> None:
 def _names(content: bytes) -> Names:
     from scipy.io import loadmat
 
+    # `splits` has a cell for each fold, with an array
+    # of 2 x n images whose first field is the name.
     splits = loadmat(io.BytesIO(content))["splits"]
     names_by_fold: Names = []
     for fold in range(splits.shape[0]):
         images = _innermost(splits[fold, 0], 2)
+        # A small compressed file can declare many pairs; refuse before their names are collected.
         if images.size > 2 * MOST_PAIRS:
             raise ValueError("it has too many pairs")
         names = [
@@ -83,6 +89,7 @@ def _names(content: bytes) -> Names:
 def _innermost(cell: Any, ndim: int) -> Any:
     """Unwrap MATLAB's cells and structs of one element until an array with content is left."""
     inner = cell
+    # A limit, because a damaged file may nest without end.
     for _ in range(8):
         if inner.dtype.names:
             inner = inner[inner.dtype.names[0]]

@@ -47,6 +47,7 @@ def template(size: int, square: Square | None = None) -> Floats:
     if square is not None:
         scaled: Floats = (TEMPLATE_112 - square[:2]) * (size / (square[2] - square[0]))
         return scaled
+    # Both conventions of insightface: 128-pixel crops show more at the sides than 112-pixel ones.
     right_px, unit = (8.0, 128) if size % 128 == 0 else (0.0, 112)
     points: Floats = (TEMPLATE_112 + np.array([right_px, 0.0])) * (size / unit)
     return points
@@ -72,14 +73,16 @@ def similarity(source: ArrayLike, target: ArrayLike) -> Floats:
         )
     if not (np.isfinite(s).all() and np.isfinite(t).all()):
         raise ValueError("a landmark is not finite")
+    # Remove the shift first; rotation and scale then follow from the centred points alone.
     centred_s, centred_t = s - s.mean(0), t - t.mean(0)
     spread = float((centred_s**2).sum())
     if spread < 1e-12:
         raise ValueError("the landmarks all coincide")
     # In the plane a similarity is multiplication by one complex number.
     zs, zt = (p[:, 0] + 1j * p[:, 1] for p in (centred_s, centred_t))
-    factor = complex((zt * zs.conj()).sum()) / spread
+    factor = complex((zt * zs.conj()).sum()) / spread  # scale x (cos + i sin) of the rotation
     linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    # The shift takes the mean of the source to the mean of the target.
     return np.concatenate([linear, (t.mean(0) - linear @ s.mean(0))[:, None]], axis=1)
 
 
@@ -94,6 +97,7 @@ def warp(pixels: Pixels, transform: ArrayLike, size: int) -> Pixels:
     # Pillow wants the map from output to input, in coordinates that count from a pixel's corner.
     half = 0.5
     back = (a, b, c + half - half * (a + b), d, e, f + half - half * (d + e))
+    # Pillow takes grey images without the last axis.
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     moved = np.asarray(
         image.transform((size, size), Image.Transform.AFFINE, back, Image.Resampling.BILINEAR)
@@ -142,6 +146,7 @@ def read_landmarks(path: Path | str) -> dict[str, Floats]:
     rows, hint = (_folder_rows(path), "") if path.is_dir() else (_rows(path), _HINT)
     landmarks: dict[str, Floats] = {}
     first: dict[str, str] = {}  # the file and line of each name
+    # Refuse a name that occurs twice, rather than let the last of its rows win.
     for name, points, where in rows:
         if name in landmarks:
             raise DataError(
@@ -172,6 +177,7 @@ def landmarks_by_image(
     matched: dict[str, Floats] = {}
     taken: dict[str, str] = {}
     for name in names:
+        # From the most specific spelling of a name to the least.
         path = PurePosixPath(name)
         key = next(
             (
@@ -183,6 +189,7 @@ def landmarks_by_image(
         )
         if key is None:
             continue
+        # A key such as 001.jpg may fit images of several people.
         if taken.get(key, name) != name:
             raise DataError(
                 f"{where}: {key!r} matches both {taken[key]} and {name}: write the path of each"
@@ -193,6 +200,7 @@ def landmarks_by_image(
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """Name, numbers, and file and line, for each line of a file."""
+    # A byte-order mark, which Windows programs write, is not part of the first name.
     text = files.read_bytes(path, "a readable file of landmarks", at_most=_LARGEST).removeprefix(
         b"\xef\xbb\xbf"
     )
@@ -200,12 +208,13 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
         line = os.fsdecode(raw).strip()  # as file names are decoded, UTF-8 or not
         if not line:
             continue
+        # The three forms of a line: a quoted name, a name before a tab, a name without spaces.
         if line.startswith('"') and '"' in line[1:]:
             name, _, rest = line[1:].partition('"')
         elif "\t" in line:
             name, _, rest = line.partition("\t")
         else:
-            name, rest = (*line.split(None, 1), "")[:2]
+            name, rest = (*line.split(None, 1), "")[:2]  # no rest for a name alone
         yield printable(name.strip()), rest, f"{path}, line {number}"
 
 
@@ -225,6 +234,7 @@ def _points(text: str, where: str, hint: str) -> Floats:
         values = [float(field) for field in text.split()]
     except ValueError:  # also for numbers with more digits than Python parses
         values = []
+    # Ten coordinates, perhaps a score.
     if len(values) not in (10, 11) or not np.isfinite(values).all():
         raise DataError(f"{where}: expected five points x y, got {text[:80]!r}{hint}")
     return np.array(values[:10]).reshape(5, 2)

@@ -26,7 +26,7 @@ _RATIO = 100  # above that, the largest compression ratio that is believed
 _HEAD_BYTES = 4096
 _IN_MEMORY = 64 << 20  # bytes of a member that is read into memory
 _LONGEST_NAME, _LONGEST_PART, _DEEPEST = 1000, 255, 64  # characters, bytes, folders
-_COMPRESSED: dict[bytes, Callable[[Any], Any]] = {
+_COMPRESSED: dict[bytes, Callable[[Any], Any]] = {  # by the first bytes of the file
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
@@ -108,6 +108,7 @@ def _blocks(member: _Member, where: str) -> Iterator[bytes]:
         while True:
             with _damage_reported(where):
                 block = stream.read(_BLOCK_BYTES)
+            # Count down, so that a member that is longer or shorter than it declares is noticed.
             left -= len(block)
             if left < 0 or (not block and left):
                 raise DataError(
@@ -123,6 +124,7 @@ def _blocks(member: _Member, where: str) -> Iterator[bytes]:
 def _damage_reported(where: str) -> Iterator[None]:
     try:
         yield
+    # Already a sentence with the file's name; only errors of the decoders are wrapped.
     except CdmlLabError:
         raise
     except Exception as error:  # the type depends on where the damage is
@@ -135,12 +137,17 @@ def _members(path: Path) -> Iterator[_Member]:
     with opened(path, at_most=_LARGEST) as file:
         with _damage_reported(str(path)):
             head = file.read(_HEAD_BYTES)
+            # "ustar" is the magic of POSIX and GNU headers;
+            # older tars have none and are tried in the end.
             is_tar = head[257:262] == b"ustar" or head.startswith(tuple(_COMPRESSED))
+            # A self-extracting zip does not begin with PK;
+            # `is_zipfile` finds its directory at the end.
             is_zip = head[:2] == b"PK" or (not is_tar and zipfile.is_zipfile(file))
             size = file.seek(0, 2)
             file.seek(0)
         seen: set[str] = set()
         total = 0
+        # A name that is both a file and a folder above another file cannot be unpacked.
         for member in _zip(file, path) if is_zip else _tar(file, head, path):
             if member.name in seen or any(
                 str(above) in seen for above in PurePosixPath(member.name).parents
@@ -151,6 +158,7 @@ def _members(path: Path) -> Iterator[_Member]:
                 )
             seen.add(member.name)
             total += member.size
+            # Small archives may compress at any ratio, large ones only as far as real data does.
             if total > max(_ROOM, _RATIO * size):
                 raise DataError(
                     f"{path} is refused: its {size:,} bytes unpack to over {total:,}, "
@@ -168,10 +176,11 @@ def _zip(file: IO[bytes], path: Path) -> Iterator[_Member]:
                 _inside(member.filename, path)
                 continue
             name = _file_name(member.filename, path)
-            if member.flag_bits & 1:
+            if member.flag_bits & 1:  # bit 0: the member is encrypted
                 raise DataError(
                     f"{path}, {plain(name, 100)}: it is locked with a password; unpack it yourself"
                 )
+            # The upper 16 bits of the external attributes are the Unix mode.
             if stat.S_ISLNK(member.external_attr >> 16):
                 raise DataError(
                     f"{path}, {plain(name, 100)}: only files are unpacked, it is a link or a device"
@@ -186,9 +195,11 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
             lzma.LZMADecompressor(memlimit=_ROOM).decompress(head, 1)
         size = file.seek(0, 2)
         file.seek(0)
+        # Decompression is checked while tarfile reads, since the headers are compressed as well.
         content: Any = Bounded(kind(file) if kind else file, unpack_limit(size), path)
         try:
             archive = tarfile.open(fileobj=content, mode="r:")  # noqa: SIM115  (closed below)
+        # Neither compressed nor a tar header: the file is of another kind, not a damaged archive.
         except tarfile.ReadError:
             if kind is None:
                 raise DataError(f"{path} is neither a zip nor a tar archive") from None
@@ -197,10 +208,13 @@ def _tar(file: IO[bytes], head: bytes, path: Path) -> Iterator[_Member]:
         while True:  # not by getmembers(): there may be millions, all kept in memory
             with _damage_reported(str(path)):
                 member = archive.next()
+                # Otherwise `next` keeps every member that it has returned.
                 archive.members.clear()  # type: ignore[attr-defined]
             if member is None:
                 return
             if member.isdir():
+                # Folders are created with the files in them,
+                # but a folder outside is refused all the same.
                 _inside(member.name, path)
                 continue
             name = _file_name(member.name, path)
@@ -228,11 +242,14 @@ class Bounded:
         self.tell = stream.tell
 
     def read(self, count: int = -1) -> bytes:
+        # tarfile reads at most its own buffer at once,
+        # unless a header declares a longer name or list.
         if not 0 <= count <= _BLOCK_BYTES:
             raise DataError(f"{self._path} is refused: it declares {count:,} bytes of metadata")
         return self._stream.read(count)
 
     def seek(self, position: int) -> int:
+        # tarfile skips a member by seeking, which a compressed stream does by unpacking it.
         if position > self._most:
             raise DataError(
                 f"{self._path} is refused: it unpacks to over {self._most:,} bytes, "
@@ -254,7 +271,7 @@ def _inside(name: str, path: Path) -> str:
         raise DataError(
             f"{path} is refused: its member {plain(name, 100)!r} leads outside the target folder"
         )
-    slashed = name.replace("\\", "/")
+    slashed = name.replace("\\", "/")  # archives of Windows
     parts = PurePosixPath(slashed).parts
     longest = max((len(part.encode("utf-8", "surrogatepass")) for part in parts), default=0)
     if len(slashed) > _LONGEST_NAME or longest > _LONGEST_PART or len(parts) > _DEEPEST:

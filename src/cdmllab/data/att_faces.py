@@ -42,6 +42,7 @@ def load(size: tuple[int, int] = (112, 92)) -> ArraySet:
     DataError : they are missing (the message says how to get them), or one cannot be decoded
     """
     faces = [(name, resize(decode(data, name, colour="GRAY"), *size)) for name, data in _files()]
+    # Each person once, in the order of the files.
     people = list(dict.fromkeys(name.split("/")[0] for name, _ in faces))
     labels = np.array([people.index(name.split("/")[0]) for name, _ in faces])
     return ArraySet(np.stack([pixels for _, pixels in faces]), labels, len(people), people)
@@ -70,6 +71,7 @@ def from_scikit_learn(data_home: str | None = None, *, download: bool = True) ->
         raise DataError(
             f"scikit-learn has not stored the Olivetti faces and cannot download them ({error})"
         ) from error
+    # scikit-learn scales pixels to [0, 1]; undo that, and add the channel.
     images = np.round(fetched.images * 255.0).astype(np.uint8)[..., None]
     return ArraySet(images, fetched.target, 40, [f"s{k + 1}" for k in range(40)])
 

@@ -22,7 +22,7 @@ from cdmllab.errors import DataError, reader
 
 FOLDS = 10
 _LARGEST = 4 << 30  # bytes of a file
-KEYS = ("jpeg", "length", "same")
+KEYS = ("jpeg", "length", "same")  # the arrays of an `.npz`
 
 
 class Bin(NamedTuple):
@@ -42,6 +42,8 @@ class Bin(NamedTuple):
         pixels: NDArray[np.uint8] | None = None
         for k in range(len(self.images)):
             x = self.image(k, colour)
+            # Before the memory for all images is requested,
+            # check that the file is large enough for them.
             if pixels is None:
                 refuse_bomb(str(self.path), len(self.images) * x.size, self._stored)
                 pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8)
@@ -63,6 +65,7 @@ class Bin(NamedTuple):
         image = self.images[k]
         if isinstance(image, bytes):
             where = f"{self.path}, image {k}"
+            # Records are decoded as most programs do, without turning them by EXIF.
             return decode(image, where, colour=colour, strict=strict, upright=False)
         if colour == "RGB" and image.shape[2] == 1:
             return np.repeat(image, 3, axis=2)
@@ -118,11 +121,12 @@ def read(path: Path | str) -> Bin:
     data = files.read_bytes(path, "a readable bin", at_most=_LARGEST)
     if not data:
         raise DataError(f"{path} is empty")
-    if data[:4] == b"PK\x03\x04":
+    if data[:4] == b"PK\x03\x04":  # the start of a zip, and so of an .npz
         return _read_npz(path)
     loaded = safepickle.loads(data, str(path))
     if not isinstance(loaded, tuple | list) or len(loaded) != 2:
         raise DataError(f"{path} must contain (images, issame), got {type(loaded).__name__}")
+    # Old pickles may contain the lists as arrays of NumPy, in several forms.
     stored, same = (safepickle.array(part) for part in loaded)
     if not isinstance(stored, list | tuple | np.ndarray) or not isinstance(
         same, list | tuple | np.ndarray
@@ -179,6 +183,7 @@ def _read_npz(path: Path) -> Bin:
         ) from error
     if jpeg.dtype != np.uint8 or jpeg.ndim != 1 or same.ndim != 1:
         raise DataError(f"{path}: jpeg must be an array of bytes, and same a list")
+    # Each length is checked before their sum, which could wrap around.
     if (
         length.ndim != 1
         or length.dtype.kind not in "iu"
@@ -189,6 +194,7 @@ def _read_npz(path: Path) -> Bin:
         raise DataError(
             f"{path}: the lengths of its images do not add up to its {jpeg.size:,} bytes"
         )
+    # Cut the bytes into images, each ending where the next begins.
     ends = np.cumsum(length)
     data = jpeg.tobytes()
     images: list[bytes | NDArray[np.uint8]] = [
@@ -201,6 +207,7 @@ def _image(image: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
     x = safepickle.array(image)
     if isinstance(x, bytes):
         return x
+    # The forms in the wild: an encoded image as an array, grey, colour, and channels first.
     if isinstance(x, np.ndarray) and x.dtype == np.uint8:
         if x.ndim == 1 or (x.ndim == 2 and 1 in x.shape):
             return x.tobytes()  # the bytes of a JPEG as an array
@@ -216,6 +223,7 @@ def _image(image: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
 
 def _flags(same: Any, path: Path) -> NDArray[np.bool_]:
     flags = []
+    # Flags may be Python's or NumPy's bools, or whole numbers; nothing else counts as true.
     for k, flag in enumerate(same):
         value = safepickle.array(flag)
         if not isinstance(value, bool | int | np.bool_ | np.integer) or value not in (0, 1):

@@ -73,6 +73,7 @@ def training_pack(job: Job) -> Path:
     The pack has the name of the registry's only output for this data set.
     """
     (name,) = job.data_set.makes
+    # InsightFace's published pack is used as it is; only without one are images packed.
     published = job.find_pack()
     if published is not None:
         job.report(f"found {published}")
@@ -104,6 +105,8 @@ def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
 
     def write_pack(target: Path) -> None:
         people, pairs = faces()
+        # Grow the pack under another name, so that an
+        # interrupted run leaves no half pack in its place.
         growing = target.with_name(target.name + ".partial")
         if growing.exists():
             shutil.rmtree(growing)
@@ -113,13 +116,16 @@ def lfw_pack(job: Job, archive: Path, pair_file: Path) -> None:
                 person = people.names[people.labels[row]]
                 writer.add(f"{person}/{row}", person, encode_jpeg(people.images[row]))
             writer.finish(SIZE)
+        # Folds of identities, not of images: networks are trained without a fold's people.
         folds = {str(fold): lfw.people_in(people, pairs, fold).tolist() for fold in range(10)}
         write_text(growing / lfw.FOLDS, json.dumps({"identities_in_pairs": folds}) + "\n")
+        # The journal would let a packing resume; the finished pack must not contain it.
         (growing / JOURNAL).unlink()
         packing.replace_folder(growing, target)
 
     def write_bin(target: Path) -> None:
         people, pairs = faces()
+        # Encode each image once, even though most images are in several pairs.
         rows = np.unique(np.concatenate([pairs.first, pairs.second])).tolist()
         jpegs = {row: encode_jpeg(people.images[row]) for row in rows}
         bins.write(target, _alternating(jpegs, pairs), pairs.same)
@@ -132,7 +138,7 @@ def gallery_bin(job: Job, name: str, root: Path, seed: int = 0, per_fold: int = 
     """Create a bin from identity folders: seeded random pairs of a gallery image and a probe."""
 
     def write(target: Path) -> None:
-        people = listing(root, min_images=2)
+        people = listing(root, min_images=2)  # one for the gallery, one as a probe
         _report_left_out(job, people.left_out)
         marks = root.parent / "landmarks.txt"
         names = [below(file, root) for file in people.files]
@@ -151,6 +157,7 @@ def calfw_bin(job: Job) -> None:
     name = job.data_set.name
     images = job.folder("images")
     pairs = job.need("pairs")
+    # In a dry run the pair list may not have been downloaded yet.
     if job.dry_run and not pairs.exists():
         job.report(f"would create verification/{name}.bin")
         return
@@ -164,6 +171,7 @@ def ijb_check(job: Job) -> None:
     def count() -> dict[str, int]:
         templates = ijb.load(root, name)
         missing = [file for file in templates.names if not (root / "loose_crop" / file).is_file()]
+        # Name the first missing file, and count all of them.
         if missing:
             raise DataError(
                 f"{root / 'loose_crop' / missing[0]} is missing ({len(missing):,} of "
@@ -192,6 +200,7 @@ def _face(file: Path, name: str, known: Mapping[str, NDArray[np.float64]] | None
     data = stored(file)
     pixels = decode(data, str(file))
     if known is None:
+        # JPEGs of the right size that no program turns are copied without loss.
         is_jpeg = data[:3] == b"\xff\xd8\xff" and orientation.of_jpeg(data) == orientation.UPRIGHT
         if pixels.shape[:2] == (SIZE, SIZE) and is_jpeg:
             return data  # as it is: encoding it again would change its pixels

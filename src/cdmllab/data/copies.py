@@ -76,6 +76,7 @@ def of_bin(source: bins.Bin) -> str:
 def find(file_digest: str | None = None, content_digest: str | None = None) -> Copy | None:
     """The known copy with this hash of its file, or this digest of its content."""
     for copy in REGISTER:
+        # The registry may have only the beginning of a hash.
         if file_digest is not None and file_digest.startswith(copy.sha256):
             return copy
         if content_digest is not None and copy.content_sha256 == content_digest:
@@ -87,6 +88,7 @@ def describe(path: Path, file_digest: str, content_digest: str | None) -> str:
     """Describe a copy for a message; if it is unknown, how many of its name are known."""
     copy = find(file_digest, content_digest)
     if copy is not None:
+        # The same pixels in a file with another hash: somebody pickled or converted them again.
         packed = "" if file_digest.startswith(copy.sha256) else ", packed anew"
         return f"{'ODD, ' if copy.odd else ''}{copy.name} {copy.sha256[:8]}{packed}: {copy.note}"
     known = sum(one.name == path.stem for one in REGISTER)

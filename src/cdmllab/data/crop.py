@@ -25,6 +25,7 @@ def crop(pixels: Pixels, box: Box) -> Pixels:
     """Cut out a box; whatever lies outside the image is black."""
     height, width, channels = pixels.shape
     out = np.zeros((box.bottom - box.top, box.right - box.left, channels), dtype=np.uint8)
+    # The part of the box that is in the image, and its place in the result.
     top, left = max(box.top, 0), max(box.left, 0)
     inside = pixels[top : min(box.bottom, height), left : min(box.right, width)]
     out[
@@ -44,6 +45,7 @@ def part_of(face: Box, square: Square) -> Box:
     """
     scale = (face.right - face.left) / FACE_PX
     left, top = round(face.left + square[0] * scale), round(face.top + square[1] * scale)
+    # A common side for both directions, so that rounding does not make the box oblong.
     side = round((square[2] - square[0]) * scale)
     return Box(left, top, left + side, top + side)
 
@@ -52,6 +54,7 @@ def resize(pixels: Pixels, height: int, width: int) -> Pixels:
     """Resample to a size; Pillow averages areas when it shrinks, so no pixel is skipped."""
     if pixels.shape[:2] == (height, width):
         return pixels
+    # Pillow takes grey images without the last axis.
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     resized = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
     return resized if resized.ndim == 3 else resized[..., None]

@@ -99,7 +99,7 @@ def decode(
     if len(data) == 0:
         raise DataError(f"{where}: the record is empty, it has no image")
     try:
-        if bytes(data[:3]) == b"\xff\xd8\xff":
+        if bytes(data[:3]) == b"\xff\xd8\xff":  # start of image, and the next marker
             pixels = _jpeg(data, colour, fast, strict)
             turn = orientation.of_jpeg(data) if upright else orientation.UPRIGHT
         else:
@@ -158,7 +158,7 @@ def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
         return bytes(
             simplejpeg.encode_jpeg(x, quality=quality, colorspace="GRAY", colorsubsampling="Gray")
         )
-    return bytes(
+    return bytes(  # 444: no chroma subsampling
         simplejpeg.encode_jpeg(x, quality=quality, colorspace="RGB", colorsubsampling="444")
     )
 
@@ -191,6 +191,7 @@ def _jpeg(data: Bytes, colour: Colour, fast: bool, strict: bool) -> Pixels:
     try:
         height, width, space, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
+        # Only Pillow copes with some of the damage; with `strict` such a file is refused instead.
         if strict:
             raise
         return _pillow(data, colour)[0]
@@ -224,6 +225,7 @@ def _opened(data: Bytes) -> Image.Image:
     would mean changing the warning filters, which all threads share.
     """
     stream, head = io.BytesIO(data), bytes(data[:16])
+    # Try each format's own test of the first bytes, in the order of `FORMATS`.
     for name in _formats():
         factory, accept = Image.OPEN[name]
         if accept is None or accept(head) is True:
@@ -249,9 +251,12 @@ def _refuse_costly(data: Bytes, height: int, width: int) -> None:
     """Refuse images with too many pixels, and JPEGs with too many scans over them."""
     if height * width > LARGEST_PX:
         raise ValueError(f"{width} x {height} pixels are too many")
+    # Each scan of a progressive JPEG goes over all pixels, and a few bytes make a scan.
     if bytes(data[:2]) == b"\xff\xd8":
         most = min(MOST_SCANS, MOST_DRAWN_PX // max(height * width, 1))
         content = bytes(data)
+        # A plain count of the two bytes is fast but may
+        # count metadata; count exactly only if it is high.
         if content.count(b"\xff\xda") > most and (count := _scans(content)) > most:
             raise ValueError(f"{count} scans of {width} x {height} pixels are too many")
 

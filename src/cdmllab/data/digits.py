@@ -35,12 +35,12 @@ def load(classes: Iterable[int] = range(10)) -> Digits:
     with optional("analysis", "the handwritten digits"):
         from sklearn.datasets import load_digits  # imported late: it takes seconds
 
-    raw, target = load_digits(return_X_y=True)
+    raw, target = load_digits(return_X_y=True)  # [1797, 64], levels 0 to 16
     keep = np.isin(target, chosen)
     images = torch.from_numpy(raw[keep].astype(np.float32)).reshape(-1, 1, 8, 8)
     position = {digit: label for label, digit in enumerate(chosen)}
     labels = torch.tensor([position[int(t)] for t in target[keep]])
-    return Digits(images / 8.0 - 1.0, labels, chosen)
+    return Digits(images / 8.0 - 1.0, labels, chosen)  # [0, 16] to [-1, 1]
 
 
 def split(digits: Digits, held_out: float = 0.25, seed: int = 0) -> tuple[Digits, Digits]:
@@ -58,6 +58,7 @@ def split(digits: Digits, held_out: float = 0.25, seed: int = 0) -> tuple[Digits
     out = torch.zeros(len(digits.labels), dtype=torch.bool)
     for label in range(len(digits.classes)):
         members = (digits.labels == label).nonzero().squeeze(1)
+        # Hold out the beginning of a random order of each class.
         shuffled = members[torch.randperm(len(members), generator=generator)]
         out[shuffled[: round(held_out * len(members))]] = True
     return (

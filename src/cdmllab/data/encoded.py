@@ -37,6 +37,7 @@ def read_rows(
     images: NDArray[np.uint8] | None = None
     for k, row in enumerate(chosen):
         pixels = decode(image(row), where(row), colour=colour, fast=fast, upright=False)
+        # The first image sets the shape; refuse stored bytes that cannot be so many pixels.
         if images is None:
             refuse_bomb(str(path), len(chosen) * pixels.size, partial(_stored, chosen, image))
             images = np.empty((len(chosen), *pixels.shape), dtype=np.uint8)
@@ -68,7 +69,7 @@ class EncodedSet:
         self.labels = checked(labels, None, str(path))
         if len(self.labels) == 0:
             raise DataError(f"{path} contains no images with labels")
-        self.num_identities = int(self.labels.max()) + 1
+        self.num_identities = int(self.labels.max()) + 1  # labels start at 0
         self.colour: Colour = colour
         self._fast = fast
 
@@ -98,4 +99,5 @@ class EncodedSet:
 def numbered(names: Sequence[str]) -> NDArray[np.int64]:
     """Labels from 0 for people that are given by name, in the order of their first images."""
     number: dict[str, int] = {}
+    # `setdefault` gives a new name the next number.
     return np.array([number.setdefault(name, len(number)) for name in names], dtype=np.int64)

@@ -60,6 +60,7 @@ def listing(root: Path | str, *, min_images: int = 1, ignore: Iterable[str] = ()
         files += folder.images
         names.append(below(folder.path, root))
     if not files:
+        # Name the most frequent reason, which often explains why nothing was found.
         instead = "".join(f"; left out {line}" for line in summary(left_out)[:1])
         raise DataError(f"{root} contains no folders of images ({', '.join(SUFFIXES)}){instead}")
     return Listing(
@@ -113,7 +114,7 @@ def save(
     labels : shape (n,)
     names : of the identities; default ``person_000`` ...
     """
-    count: dict[int, int] = {}
+    count: dict[int, int] = {}  # images written so far, by identity
     for image, label in zip(images, np.asarray(labels).tolist(), strict=True):
         name = names[label] if names else f"person_{label:03d}"
         with replacing(Path(root) / name / f"{count.get(label, 0):03d}.png") as temporary:

@@ -29,6 +29,7 @@ def folds(labels: ArrayLike, count: int = 10, seed: int = 0) -> Rows:
     people, inverse = np.unique(np.asarray(labels), return_inverse=True)
     if len(people) < count:
         raise ValueError(f"{len(people)} people cannot be split into {count} folds")
+    # The fold of each person.
     dealt: Rows = np.random.default_rng(seed).permutation(len(people)) % count
     return dealt[inverse]
 
@@ -46,6 +47,7 @@ def disjoint_pairs(labels: ArrayLike, per_fold: int, count: int = 10, seed: int 
     fold = folds(ids, count, seed)
     parts = []
     for k in range(count):
+        # Sample among the people of this fold, and translate positions to rows of all images.
         rows = np.flatnonzero(fold == k)
         drawn = pairs.sample(ids[rows], per_fold, 1, seed=seed + k)
         parts.append(
@@ -60,6 +62,7 @@ def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) 
     A person with no more images than that is in the gallery only.
     """
     ids = np.asarray(labels)
+    # In a random order of the images, the first of each person go to the gallery.
     shuffled = np.random.default_rng(seed).permutation(len(ids))
     first = occurrence(ids[shuffled]) < per_identity
     return GalleryProbes(np.sort(shuffled[first]), np.sort(shuffled[~first]))
@@ -81,6 +84,7 @@ def gallery_pairs(
     rng = np.random.default_rng(seed)
     parts = []
     for k in range(count):
+        # The gallery images and the probes of this fold's people.
         gallery, probes = (rows[fold[rows] == k] for rows in split)
         alike = ids[gallery][:, None] == ids[probes][None, :]  # [gallery, probes]
         for same in (True, False):

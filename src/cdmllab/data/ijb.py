@@ -89,6 +89,7 @@ def load(root: Path | str, name: str) -> TemplateSet:
     media = read_media(meta / f"{name}_face_tid_mid.txt")
     marks = read_landmarks(meta / f"{name}_name_5pts_score.txt")
     first, second, same = read_pairs(meta / f"{name}_template_pair_label.txt")
+    # Both lists must have the same images in the same order, since they are joined row by row.
     if media.names != marks.names:
         row = next(
             (
@@ -103,6 +104,7 @@ def load(root: Path | str, name: str) -> TemplateSet:
             f"({len(marks.names):,}) differ, "
             f"first in row {row + 1 if row >= 0 else min(len(media.names), len(marks.names)) + 1}"
         )
+    # Renumber the templates 0 to t - 1; translate both columns of the pairs by bisection.
     ids, rows = np.unique(media.template, return_inverse=True)
     ends = []
     for column in (first, second):
@@ -135,6 +137,7 @@ def read_media(path: Path) -> Media:
     DataError : a malformed row
     """
     names, numbers = _named_rows(path, 2)
+    # Read as float64, which has every whole number below 2^53 exactly.
     odd = np.flatnonzero(
         (np.abs(numbers) >= 2**53).any(axis=1) | (numbers != np.round(numbers)).any(axis=1)
     )
@@ -155,6 +158,7 @@ def read_landmarks(path: Path) -> Landmarks:
     """
     names, numbers = _named_rows(path, LANDMARK_COLUMNS)
     points = numbers[:, :10].reshape(-1, 5, 2)
+    # Identical points have no scale to align by; the limit is in pixels.
     together = np.flatnonzero(np.ptp(points, axis=1).max(axis=1) < 1e-6)
     if len(together):
         raise DataError(
@@ -174,7 +178,7 @@ def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
     _present(path)
     try:
         with files.opened(path, at_most=LARGEST) as stream:
-            table = np.loadtxt(stream, dtype=np.int64, comments=None, ndmin=2)
+            table = np.loadtxt(stream, dtype=np.int64, comments=None, ndmin=2)  # [p, 3]
     except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: expected three whole numbers per row ({error})") from error
     if table.shape[1] != 3:
@@ -191,6 +195,7 @@ def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.f
     _present(path)
     text = files.read_text(path, "a readable list", at_most=LARGEST)
     lines = [line for line in text.splitlines() if line.strip()]
+    # Check the number of fields first, so that the error names the row and its fields.
     for k, line in enumerate(lines):
         if (fields := len(line.split())) != columns + 1:
             raise DataError(
@@ -207,6 +212,7 @@ def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.f
     if len(bad):
         raise DataError(f"{path}, row {bad[0] + 1}: a number is not finite")
     names = tuple(line.split(maxsplit=1)[0] for line in lines)
+    # A name with ".." could make `read` open a file outside of `loose_crop`.
     for name in names:
         refuse_outside(name, path)
     return names, numbers

@@ -57,6 +57,7 @@ def inspect(
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path} does not exist")
+    # The kind by path and content; a folder with a .rec is a pack, any other has identity folders.
     if path.is_dir():
         kind = "pack" if any(path.glob("*.rec")) else "folder"
     elif path.suffix == ".npz" and protocol_checks.is_protocol(path):
@@ -83,6 +84,7 @@ def inspect(
                 inspection.bin(path)
             else:
                 inspection.folder(path, ignore)
+    # Damage is a finding, not a failure of the inspection.
     except DataError as error:
         findings.problems.append(str(error))
     except OSError as error:
@@ -118,11 +120,13 @@ class _Inspection(NamedTuple):
         facts["identities"] = f"{pack.num_identities:,}"
         facts |= _spread(np.bincount(pack.labels, minlength=pack.num_identities))
         facts |= _packing(folder / REPORT)
+        # The index duplicates what the scan of records finds: compare the two.
         if indexed:
             try:
                 problems += pack_checks.index(pack)
             except DataError as error:
                 problems.append(str(error))
+        # Compare what the header, the property file and the records themselves declare.
         gaps = pack.gaps()
         if len(gaps):
             problems.append(f"{len(gaps):,} identities have no image, the first is {gaps[0]}")
@@ -140,6 +144,7 @@ class _Inspection(NamedTuple):
             facts["checksums"] = "checked"
         not_upright: list[str] = []
 
+        # Decode strictly, and note records that some programs would turn.
         def read(row: int) -> NDArray[np.uint8]:
             image, where = pack.image(row), _record(pack, row)
             if orientation.of_jpeg(image) != orientation.UPRIGHT:
@@ -162,6 +167,7 @@ class _Inspection(NamedTuple):
         facts["pairs"] = f"{len(source.same):,} ({genuine:,} genuine, {impostor:,} impostor)"
         jpegs = sum(isinstance(image, bytes) for image in source.images)
         facts["stored as"] = "JPEG" if jpegs == count else f"pixels ({count - jpegs:,})"
+        # Papers report ten folds of equal size, each with as many genuine as impostor pairs.
         if len(source.same) % bins.FOLDS:
             problems.append(
                 f"{len(source.same):,} pairs cannot be divided into {bins.FOLDS} equal folds"
@@ -192,6 +198,7 @@ class _Inspection(NamedTuple):
         facts["identities"] = f"{people.num_identities:,}"
         facts |= _spread(np.bincount(people.labels))
         self.findings.left_out.extend(people.left_out)
+        # Harmless files, such as lists, are a fact; images that are not read are a problem.
         harmless = summary(item for item in people.left_out if item.harmless)
         if harmless:
             facts["left out"] = "; ".join(harmless)
@@ -222,6 +229,7 @@ class _Inspection(NamedTuple):
         """
         if self.quick:
             return None
+        # The digest of the content is computed along the way, since decoding is what takes time.
         content = None if labels is None else copies.ContentDigest()
         facts, problems, unread = self.findings.facts, self.findings.problems, self.findings.unread
         sizes: dict[tuple[int, ...], int] = {}
@@ -238,7 +246,7 @@ class _Inspection(NamedTuple):
                 unread[name(k)] = f"{name(k)}: it cannot be read ({error.strerror or error})"
             if self.progress is not None:
                 self.progress(k + 1, count)
-        ordered = sorted(sizes.items(), key=lambda item: -item[1])
+        ordered = sorted(sizes.items(), key=lambda item: -item[1])  # most frequent first
         first = ", ".join(f"{w} x {h} ({n:,})" for (h, w), n in ordered[:4])
         facts["sizes"] = first + (" ..." if len(sizes) > 4 else "")
         facts["decoded"] = f"{count - len(unread):,} of {count:,}"

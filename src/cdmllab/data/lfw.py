@@ -76,6 +76,7 @@ def pair_file(view: str = "2") -> Path | None:
     """The file with a view's pairs, or the archive that contains it; None if neither exists."""
     file = paths.find(*VIEWS[view])
     place = archive()
+    # Kaggle's archive contains the pairs as well.
     if file is None and place is not None and _pairs_inside(place, view) is not None:
         return place
     return file
@@ -115,9 +116,10 @@ def images(
     path = path or archive()
     if path is None:
         raise DataError(HOW_TO_GET)
+    # Keyed by person and number, as pair files name images, whatever the folders in the archive.
     pixels_of: dict[tuple[str, int], NDArray[np.uint8]] = {}
     for name, content in _contents(path):
-        named = lfw_lists.image(name)
+        named = lfw_lists.image(name)  # person and number
         if named is None:
             raise DataError(f"{path}: {name} is not named as LFW's images are, Name_0001.jpg")
         key = named[0], int(named[1])
@@ -130,6 +132,7 @@ def images(
         pixels_of[key] = resize(crop(pixels, box), *size)
     if not pixels_of:
         raise DataError(f"{path} contains no images")
+    # Natural order, so that rows are the same for an archive in any order.
     keys = sorted(pixels_of, key=lambda key: natural(f"{key[0]}/{key[0]}_{key[1]:04d}.jpg"))
     people = sorted({person for person, _ in keys}, key=natural)
     label = {person: k for k, person in enumerate(people)}
@@ -176,6 +179,7 @@ def pairs(
     if path is None:
         raise DataError(f"{VIEWS[view][0]} is missing (looked in {paths.searched()}). {HOW_TO_GET}")
     pair_list = lfw_lists.lfw(path, _pairs_inside(path, view))
+    # Translate the pair list's own numbering of names to rows of `faces`.
     rows = {file: row for row, file in enumerate(faces.files)}
     for name in pair_list.names:
         if name not in rows:
@@ -199,6 +203,7 @@ def training_part(faces: ArraySet, protocol: Pairs, *folds: int) -> Subset:
         raise ValueError(
             f"folds must be one or more of {sorted(set(protocol.fold.tolist()))}, got {folds}"
         )
+    # Leave out people, not images: nobody tested may be trained on.
     return without(faces, np.concatenate([people_in(faces, protocol, fold) for fold in folds]))
 
 
@@ -229,7 +234,7 @@ def digest(place: Path) -> str:
     if place.is_file():
         return sha256(place)
     sha = hashlib.sha256()
-    for file in sorted(_files(place)):
+    for file in sorted(_files(place)):  # `rglob` has no fixed order
         sha.update(f"{file.relative_to(place).as_posix()} {file.stat().st_size}\n".encode())
         sha.update(file.read_bytes())
     return sha.hexdigest()
@@ -237,7 +242,7 @@ def digest(place: Path) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     """The images below a folder, at any depth."""
-    for file in folder.rglob("*.[jJ][pP]*[gG]"):
+    for file in folder.rglob("*.[jJ][pP]*[gG]"):  # jpg, jpeg, in any case
         if not is_clutter(file.relative_to(folder).as_posix()) and file.is_file():
             yield file
 
@@ -257,6 +262,7 @@ def _pairs_inside(place: Path, view: str) -> bytes | None:
     """The content of a view's pair file in a zip; None if `place` is no zip or does not have it."""
     if place.suffix != ".zip":
         return None
+    # Mirrors put the file into various folders, so only its name counts.
     file_names = [Path(name).name for name in VIEWS[view]]
     matching = members(place, lambda name: Path(name).name in file_names and not is_clutter(name))
     return next((content for _, content in matching), None)

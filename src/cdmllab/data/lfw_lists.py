@@ -44,6 +44,7 @@ def _text(rows: list[str], path: Path) -> list[Pair]:
     header = rows[0].split()
     if not 1 <= len(header) <= 2 or not all(is_number(field) for field in header):
         raise DataError(f"{path}, line 1: expected `folds pairs`, got {rows[0][:60]!r}")
+    # One number is View 1, which has no folds: its pairs form a single one.
     folds, per_fold = (1, int(header[0])) if len(header) == 1 else (int(header[0]), int(header[1]))
     if len(rows) - 1 != 2 * folds * per_fold:
         raise DataError(
@@ -52,6 +53,8 @@ def _text(rows: list[str], path: Path) -> list[Pair]:
         )
     pairs = []
     for k, line in enumerate(rows[1:]):
+        # Names with spaces need the tabs. In each fold
+        # the first `per_fold` lines are genuine pairs.
         fields, same = line.split("\t") if "\t" in line else line.split(), k // per_fold % 2 == 0
         pair = _pair([field.strip() for field in fields], k // (2 * per_fold))
         if pair is None or pair.same is not same:
@@ -82,6 +85,7 @@ def _in_ten(pairs: list[Pair], path: Path) -> list[Pair]:
     """The pairs unchanged if they have ten folds, else distributed to ten by `in_folds`."""
     if pairs and pairs[-1].fold == 9:
         return pairs
+    # Deal genuine and impostor pairs separately, so that every fold gets both.
     kinds = [[pair for pair in pairs if pair.same is same] for same in (True, False)]
     try:
         dealt = [zip(kind, in_folds(len(kind), 10).tolist(), strict=True) for kind in kinds]
@@ -94,6 +98,7 @@ def _in_ten(pairs: list[Pair], path: Path) -> list[Pair]:
 def _table(rows: list[str], header: list[str], path: Path) -> list[Pair]:
     pairs = []
     for number, row in _cells(rows, path):
+        # A row may have fewer cells than the header; missing ones read as empty below.
         cells = {key: cell.strip() for key, cell in zip(header, row, strict=False)}
         names = [image(cells.get(key, "")) for key in ("image_a", "image_b")]
         fold, same = cells.get("fold_id", ""), cells.get("is_same", "")
@@ -117,6 +122,7 @@ def _cells(rows: list[str], path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def image(name: str) -> tuple[str, str] | None:
     """Person and number from a path that ends in ``Name_0001.jpg``; None for other paths."""
+    # Any name, an underscore, four digits, and the extension in any case.
     match = re.fullmatch(r"(.+)_([0-9]{4})\.jpe?g", PurePosixPath(name).name, re.IGNORECASE)
     return (match[1], match[2]) if match else None
 

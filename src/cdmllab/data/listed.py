@@ -69,7 +69,7 @@ def pair_list(pairs: Sequence[Pair], path: Path) -> PairList:
         (position.setdefault(p.first, len(position)), position.setdefault(p.second, len(position)))
         for p in pairs
     ]
-    first, second = np.array(rows, dtype=np.int64).T
+    first, second = np.array(rows, dtype=np.int64).T  # [n, 2] to [2, n]
     same = np.array([pair.same for pair in pairs])
     fold = np.array([pair.fold for pair in pairs], dtype=np.int64)
     return PairList(tuple(position), Pairs(first, second, same, fold), path)
@@ -101,7 +101,7 @@ def lines(path: Path | str, content: bytes | None = None) -> list[str]:
         files.read_bytes(path, "a readable list", at_most=LARGEST) if content is None else content
     )
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode("utf-8-sig")  # without a byte-order mark
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not text ({error.reason} at byte {error.start})") from None
     rows = [line.strip() for line in text.splitlines() if line.strip()]

@@ -45,6 +45,7 @@ class LmdbSet(EncodedSet):
         _check(path)
         self._environment = _opened(lmdb, path)
         counted, listed = self._get(b"num-samples"), self._get(b"__keys__")
+        # The layout is recognised by its key for the number of images.
         if counted is not None and counted.isdigit():
             number = self._bounded(int(counted), path)
             self._keys = [b"image-%09d" % k for k in range(1, number + 1)]
@@ -110,12 +111,13 @@ class LmdbSet(EncodedSet):
 
 
 def _opened(lmdb: Any, path: Path) -> Any:
+    # Read-only and without a lock file, so that data on a read-only disk can be opened too.
     return lmdb.open(
         str(path),
         subdir=path.is_dir(),
         readonly=True,
         lock=False,
-        readahead=False,
+        readahead=False,  # training reads in random order
         max_spare_txns=64,
     )
 
@@ -128,7 +130,7 @@ def _check(path: Path) -> None:
     DataError : it crashes or fails
     """
     done = subprocess.run([*_COMMAND, str(path)], capture_output=True, text=True, check=False)
-    if done.returncode < 0:
+    if done.returncode < 0:  # ended by a signal, such as a segmentation fault
         raise DataError(f"{path} is so damaged that the reader of LMDB files crashes")
     if done.returncode:
         reason = plain((done.stderr.strip().splitlines() or ["no message"])[-1], 150)
@@ -139,6 +141,7 @@ def main() -> None:
     """Touch both ends of every key and value of an environment."""
     import lmdb
 
+    # No core dump, and an end to any loop that a damaged tree causes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S + 1))
     environment = _opened(lmdb, Path(sys.argv[1]))
@@ -148,6 +151,7 @@ def main() -> None:
             left -= 1
             if left < 0:
                 raise ValueError("it has more entries than it announces")
+            # Touching the ends makes a pointer outside of the mapped file crash here.
             for part in entry:
                 if len(part):
                     part[0], part[-1]

@@ -105,6 +105,7 @@ class Loader:
         self.labels = torch.from_numpy(
             checked(source.labels, num_identities or source.num_identities, repr(source))
         )
+        # Images per epoch; a person with many images counts with at most `per_identity` of them.
         counts = np.bincount(source.labels, minlength=1)
         self.images = int(
             (counts if per_identity is None else np.minimum(counts, per_identity)).sum()
@@ -126,15 +127,20 @@ class Loader:
         return (self.images - self.position) // (self.batch_size * self.world_size)
 
     def __iter__(self) -> Iterator[ImageBatch]:
+        # Each step takes one batch per process from the
+        # common order; `mine` are this process's rows.
         order, step = self.order(self.epoch), self.batch_size * self.world_size
         epoch, starts = self.epoch, list(range(self.position, len(order) - step + 1, step))
         mine = [order[s + self.rank * self.batch_size :][: self.batch_size] for s in starts]
         keys: list[Key] = [(self.seed, epoch, s, self.rank) for s in starts]
         for start, key, batch in zip(starts, keys, self._read_ahead(mine, keys), strict=True):
+            # Set before the batch is handed out: a checkpoint
+            # taken while it is in use names the next one.
             self.epoch, self.position = (
                 (epoch + 1, 0) if start == starts[-1] else (epoch, start + step)
             )
             yield self._placed(batch, key)
+        # Resumed at the end of an epoch: no full batch of it is left.
         if not starts:
             self.epoch, self.position = epoch + 1, 0
 
@@ -144,6 +150,8 @@ class Loader:
             return np.arange(len(self.source))
         rng = np.random.default_rng((self.seed, epoch))
         order = rng.permutation(len(self.source))
+        # Of a random order, keep the first images of each
+        # identity: another random choice every epoch.
         if self.per_identity is not None:
             order = order[occurrence(self.source.labels[order]) < self.per_identity]
         return order if self.shuffle else np.sort(order)
@@ -186,6 +194,7 @@ class Loader:
             return
         pool = ThreadPoolExecutor(self.workers, thread_name_prefix="cdmllab-loader")
         waiting: deque[Future[ImageBatch]] = deque()
+        # Keep some batches in work, and hand them out in order, whichever is ready first.
         try:
             for rows, key in zip(batches, keys, strict=True):
                 waiting.append(pool.submit(self._read, rows, key))
@@ -193,6 +202,7 @@ class Loader:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+        # Also when the consumer stops early or a batch raises.
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -212,10 +222,11 @@ class Loader:
         pixels = self.source.read(rows)
         if self.device.type != "cpu":
             raw = torch.from_numpy(pixels)
-            return ImageBatch(
+            return ImageBatch(  # pinned memory can be copied while the GPU works
                 raw.pin_memory() if self.device.type == "cuda" else raw, self.labels[chosen], chosen
             )
         images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)))
+        # Key and rows determine the changes, so they do not depend on the thread that reads.
         if self.augmentation != Augmentation():
             images = transforms.apply_each(
                 images, transforms.draw(self.augmentation, len(rows), *key)

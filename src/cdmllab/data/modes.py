@@ -19,6 +19,7 @@ def to_uint8(image: Image.Image, colour: Colour) -> Pixels:
     ------
     ValueError : a mode that does not define white, or an image that is fully transparent
     """
+    # Deep grey: Pillow's own conversion would clip it instead of scaling it.
     if image.mode == "I" or image.mode.startswith("I;16"):
         levels = _top_byte(image)[..., None]
         return levels if colour == "GRAY" else np.repeat(levels, 3, axis=2)
@@ -31,7 +32,7 @@ def to_uint8(image: Image.Image, colour: Colour) -> Pixels:
         image = _over_black(image)
     if image.mode not in _DIRECT:
         image = image.convert("RGB")
-    pixels = np.asarray(image.convert("RGB" if colour == "RGB" else "L"))
+    pixels = np.asarray(image.convert("RGB" if colour == "RGB" else "L"))  # palettes are looked up
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
@@ -39,6 +40,7 @@ def _top_byte(image: Image.Image) -> NDArray[np.uint8]:
     """The upper 8 bits of deep grey levels, shape (height, width); Pillow itself clips at 255."""
     tags = getattr(image, "tag_v2", {})
     if image.mode != "I":
+        # A TIFF may declare fewer bits, such as the 12 of a microscope; other formats use all 16.
         bits = int(np.ravel(tags.get(_BITS_PER_SAMPLE, 16))[0])
     elif image.format == "PPM":  # Pillow scales its largest level, whatever it is, to 65,535
         bits = 16
@@ -50,7 +52,7 @@ def _top_byte(image: Image.Image) -> NDArray[np.uint8]:
     levels = (deep >> bits - 8).astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO:  # Pillow inverts 8-bit images only
         levels = 255 - levels
-    if "transparency" in image.info:
+    if "transparency" in image.info:  # the transparent level becomes black, as in colour
         levels[deep == image.info["transparency"]] = 0
     return levels
 
@@ -59,7 +61,7 @@ def _over_black(image: Image.Image) -> Image.Image:
     """Blend a transparent image with black."""
     rgba = image.convert("RGBA")
     alpha = rgba.getchannel("A")
-    if alpha.getextrema() == (0, 0):
+    if alpha.getextrema() == (0, 0):  # no pixel is even slightly opaque
         raise ValueError("it is transparent all over")
     black = Image.new("RGB", image.size)
     black.paste(rgba.convert("RGB"), mask=alpha)

@@ -58,6 +58,7 @@ class Arrays:
                 f"{where} has {member.file_size:,} bytes, packed into {member.compress_size:,}: "
                 f"implausible"
             )
+        # Read the array by hand, since `np.load` allocates whatever the header declares.
         with self._archive.open(member) as stream:
             version = np.lib.format.read_magic(stream)
             if version not in _READ_HEADER:
@@ -68,11 +69,13 @@ class Arrays:
             if dtype.kind not in kinds:
                 raise DataError(f"{where} contains {plain(dtype, 40)}, expected {expected}")
             size = prod(shape) * dtype.itemsize
+            # The content must fill the member exactly, from the end of the header on.
             if min(shape, default=0) < 0 or stream.tell() + size != member.file_size:
                 raise DataError(
                     f"{where} declares {plain(shape, 60)} {dtype}, but has {member.file_size:,} "
                     f"bytes"
                 )
+            # Read in chunks into the array itself; `into` is the part that is still empty.
             flat = np.empty(prod(shape), dtype)
             into = flat.view(np.uint8).data if size else memoryview(b"")
             while into:

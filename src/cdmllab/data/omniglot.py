@@ -62,6 +62,7 @@ def load(
     ------
     DataError : the part is missing (the message says how to get it), or has no such alphabet
     """
+    # A misspelt alphabet is refused, before all drawings are decoded.
     included, excluded = None if only is None else set(only), set(without)
     if included is not None and (missing := sorted(included - set(alphabets(part, path)))):
         raise DataError(
@@ -71,13 +72,15 @@ def load(
     for name, content in _drawings(part, path):
         alphabet = name.split("/")[0]
         if (included is None or alphabet in included) and alphabet not in excluded:
+            # The files are black on white.
             ink = 255 - decode(content, f"{part}, {name}", colour="GRAY")
             drawings.append((name, resize(ink, size, size)))
     if not drawings:
         raise DataError(f"{part}: all alphabets are left out")
+    # Archives and folders have other orders; the rows must not depend on it.
     drawings.sort(key=lambda item: natural(item[0]))
     names = [name.rsplit("/", 1)[0] for name, _ in drawings]
-    characters = list(dict.fromkeys(names))
+    characters = list(dict.fromkeys(names))  # each once, in order
     position = {character: k for k, character in enumerate(characters)}
     labels = np.array([position[name] for name in names])
     return ArraySet(
@@ -108,8 +111,8 @@ def _drawings(part: str, path: Path | None) -> Iterator[tuple[str, bytes]]:
         for name, content in members(
             place, lambda name: name.endswith(".png") and not is_clutter(name)
         ):
-            if name.count("/") < 2:
+            if name.count("/") < 2:  # part, alphabet, character, drawing
                 raise DataError(
                     f"{place}: {name} is not in the folders of an alphabet and a character"
                 )
-            yield name.split("/", 1)[1], content
+            yield name.split("/", 1)[1], content  # without the part's own folder

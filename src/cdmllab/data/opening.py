@@ -43,6 +43,7 @@ def open_set(path: Path | str, *, colour: Colour = "RGB") -> TrainingSet:
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path} does not exist")
+    # From the format that is easiest to recognise to the one that fits any folder.
     if path.suffix == ".rec" or (path.is_dir() and any(path.glob("*.rec"))):
         return Pack(path, colour=colour)
     if path.name.endswith(webdataset.ENDINGS) or _holds(path, *webdataset.ENDINGS):

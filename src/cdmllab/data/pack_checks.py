@@ -38,16 +38,18 @@ def ranges(pack: Pack) -> list[str]:
     """Check the ranges in the identity records against the labels."""
     if pack.header is None:
         return []
+    # Keys of the identities' ranges, and the record that has each, by bisection in the sorted keys.
     keys = np.arange(*pack.header)
     order = np.argsort(pack.keys, kind="stable")
     at = np.searchsorted(pack.keys[order], keys)
     record = order[np.minimum(at, len(order) - 1)]  # of each identity's range, if it is there
     there = pack.keys[record] == keys
-    stored = np.full((len(keys), 2), np.nan)
+    stored = np.full((len(keys), 2), np.nan)  # NaN where there is no range
     for label in np.flatnonzero(there).tolist():
         where = f"{pack.path}, record {keys[label]}"
         labels = records.unpack(pack.file[int(record[label])], where).labels[:2]
         stored[label, : len(labels)] = labels
+    # An identity without images may have any range.
     expected = spans(pack.labels, pack.num_identities)[: len(keys)]
     wrong = ~there | ((expected[:, 1] > 0) & differ(stored, expected))
     problems = []

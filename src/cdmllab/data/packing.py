@@ -98,6 +98,7 @@ def _pack(
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> Report:
+    # Only a pack, or an empty folder, may be replaced.
     if target.exists() and not (
         target.is_dir() and ((target / "train.rec").exists() or not any(target.iterdir()))
     ):
@@ -108,6 +109,7 @@ def _pack(
     partial_pack = target.with_name(target.name + ".partial")
     _begin(partial_pack, _plan(people, settings))
     with PackWriter(partial_pack) as writer:
+        # The images already in the journal must be the first of this packing's.
         resumed, total = writer.processed, len(names)
         if writer.names != names[:resumed]:
             raise DataError(
@@ -123,6 +125,7 @@ def _pack(
                 writer.add(names[k], people.names[people.labels[k]], jpeg)
             if progress is not None:
                 progress(k + 1, total)
+        # Without any image there is no pack; the first problem is probably that of all.
         if not writer.images:
             raise DataError(
                 f"{source}: none of the {total:,} images can be packed; {writer.first_problem}"

@@ -63,6 +63,7 @@ class Pack:
     ) -> None:
         self.path = rec_file(Path(path))
         index = self.path.with_suffix(".idx")
+        # The index may be in any order; records are kept in the order of the file.
         if index.exists():
             self.keys, offsets = read_index(index)
             order = np.argsort(offsets, kind="stable")
@@ -75,10 +76,12 @@ class Pack:
         self.records = self._images()  # [n] record of each row
         raw = self._raw_labels()
         declared = (
+            # Identities by the header, else by the property file.
             self.header[1] - self.header[0]
             if self.header
             else self.property and self.property.num_identities
         )
+        # A damaged number would otherwise allocate a counter for each identity it declares.
         if declared is not None and declared > len(self.file) + _MANY:
             raise DataError(
                 f"{self.path} announces {declared:,} identities, and has {len(self.file):,} records"
@@ -121,6 +124,7 @@ class Pack:
 
     def _header(self) -> tuple[int, int] | None:
         """The two labels of record 0 if it is a header."""
+        # Key 0 may be missing, and if it is an image the pack has no header.
         zero = np.flatnonzero(self.keys == 0)
         if len(zero) == 0:
             return None
@@ -135,6 +139,7 @@ class Pack:
         first, end = (int(label) for label in record.labels[:2])
         if not 1 <= first <= end <= first + LARGEST_LABEL:
             raise DataError(f"{self.path}, record 0: a header of {first}, {end} makes no sense")
+        # Rounded in float32 beyond.
         return (first, end) if end < LARGEST_LABEL else self._exact(first, end)
 
     def _exact(self, first: int, end: int) -> tuple[int, int]:
@@ -146,6 +151,7 @@ class Pack:
             at = int(np.searchsorted(ordered, key))
             if at == len(ordered) or ordered[at] != key:
                 return False
+            # A range is a record with labels and no image.
             return (
                 len(records.unpack(self.file[int(order[at])], f"{self.path}, record {key}").image)
                 == 0
@@ -159,6 +165,7 @@ class Pack:
         order = np.argsort(self.keys, kind="stable")
         ordered = self.keys[order]
         first = self.header[0]
+        # The images are the keys 1 .. N, by rising key; ranges follow and are no rows.
         chosen = order[(ordered >= 1) & (ordered < first)]
         if len(chosen) != first - 1:
             raise DataError(
@@ -174,17 +181,22 @@ class Pack:
         """
         words, starts = self.file.words, self.file.offsets[self.records] // 4
         labels = np.empty(len(starts), dtype=np.float64)
+        # Records in one part that are long enough for the header, judged by the second word.
         plain = self.file.in_one_part()[self.records] & (words[starts + 1] >= records.HEADER_BYTES)
         # The payload in words: flag, label, two ids of two words, then more labels or the image.
         at = starts[plain] + 2
         count = words[at].astype(np.int64)
         room = words[starts[plain] + 1] > records.HEADER_BYTES + 4 * count
         image = np.minimum(at + 6 + count, len(words) - 1)
+        # Read the label here if it is in the header, or if a JPEG clearly starts
+        # after the labels. Float64 labels and other formats are left to `unpack`.
         read = (count == 0) | ((count < 16) & room & (words[image] & 0xFFFFFF == _JPEG))
+        # The label in the header is word 1 of the payload, the first of several is word 6.
         labels[np.flatnonzero(plain)[read]] = words[(at + np.where(count == 0, 1, 6))[read]].view(
             "<f4"
         )
         plain[plain] = read
+        # All other records one by one.
         for row in np.flatnonzero(~plain).tolist():
             labels[row] = records.unpack(
                 self.file[int(self.records[row])], self._where(row)
@@ -207,6 +219,7 @@ def exact_header(
     largest : the largest key in the pack
     is_range : whether a key's record is the range of an identity, which has no image
     """
+    # The first key that is a range is the true N + 1; the last key ends the identities.
     start = next((key for key in _alike(first) if is_range(key)), first)
     return start, largest + 1 if largest + 1 in _alike(end) else end
 
@@ -233,7 +246,7 @@ def rec_file(path: Path) -> Path:
     if not path.is_dir():
         raise DataError(f"{path} does not exist")
     rec_files = sorted(path.glob("*.rec"))
-    if (path / "train.rec") in rec_files:
+    if (path / "train.rec") in rec_files:  # of several, the one that every reader expects
         return path / "train.rec"
     if len(rec_files) != 1:
         raise DataError(

@@ -64,10 +64,11 @@ class PackWriter:
         self._starts: list[int] = []  # key of the first image of each identity
         self._identities: list[str] = []
         rec, journal = folder / "train.rec", folder / JOURNAL
+        # Resume: keep what the journal vouches for, and cut off whatever follows in both files.
         kept, end = self._recall(journal, rec.stat().st_size if rec.is_file() else 0)
         self._file = rec.open("r+b" if rec.is_file() else "w+b")
         self._file.truncate(end)
-        self._file.write(b"\0" * max(_START - end, 0))
+        self._file.write(b"\0" * max(_START - end, 0))  # reserve the header's place
         self._file.seek(0, os.SEEK_END)
         self._writer = RecordWriter(self._file)
         os.truncate(journal, kept) if journal.is_file() else journal.touch()
@@ -86,7 +87,7 @@ class PackWriter:
             try:
                 file.close()  # flushes, so a full disk may fail here too
             except OSError:
-                if kind is None:
+                if kind is None:  # an error on the way out must not hide the first one
                     raise
 
     @property
@@ -111,11 +112,13 @@ class PackWriter:
 
     def add(self, name: str, identity: str, jpeg: bytes) -> None:
         """Write one image; the images of an identity must come one after another."""
+        # The label of the last identity if this image is theirs, else the next one.
         label = len(self._identities) - (
             bool(self._identities) and self._identities[-1] == identity
         )
         payload = records.pack(float(label), jpeg, id_=self.images + 1)
         offset, checksum = self._writer.write(payload), zlib.crc32(payload)
+        # Hand the record to the system before the journal claims that it is written.
         self._file.flush()
         self._note(name, identity, offset, checksum)
         self._log(
@@ -147,16 +150,18 @@ class PackWriter:
                 f"{count:,} images are too many for a pack, whose header counts up to "
                 f"{LARGEST_LABEL:,}"
             )
+        # A range ends where the next begins; the last one after the last image.
         ends = [*self._starts[1:], count + 1]
         ranges = [
             records.pack([float(a), float(b)]) for a, b in zip(self._starts, ends, strict=True)
         ]
         offsets = [self._writer.write(payload) for payload in ranges]
         header = records.pack([count + 1.0, count + 1.0 + identities])
-        self._file.seek(0)
+        self._file.seek(0)  # the reserved place at the start
         self._file.write(frame(header))
         self._file.flush()
         os.fsync(self._file.fileno())
+        # Keys: 0 for the header, then the images, then the ranges; checksums are in the same order.
         keys = np.arange(1 + count + identities)
         with replacing(self.folder / "train.idx") as temporary:
             write_index(temporary, keys, np.array([0, *self._offsets, *offsets]))
@@ -174,7 +179,7 @@ class PackWriter:
         self.names.append(name)
         if not self._identities or self._identities[-1] != identity:
             self._identities.append(identity)
-            self._starts.append(len(self._offsets) + 1)
+            self._starts.append(len(self._offsets) + 1)  # keys of images start at 1
         self._offsets.append(offset)
         self._checksums.append(checksum)
 
@@ -192,6 +197,7 @@ class PackWriter:
             return kept, end
         for line in journal.read_bytes().splitlines(keepends=True):
             entry = _Line.read(line)
+            # `end` must rise and lie in the file, else the record of this line was lost.
             if entry is None or not line.endswith(b"\n") or not end <= entry.end <= size:
                 break
             if entry.skipped is not None:

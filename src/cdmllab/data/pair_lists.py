@@ -37,6 +37,7 @@ def cfp(protocol: Path | str, kind: str) -> PairList:
 def _cfp(protocol: Path, kind: str) -> PairList:
     frontal = _cfp_numbered(protocol / "Pair_list_F.txt")
     second = frontal if kind == "FF" else _cfp_numbered(protocol / "Pair_list_P.txt")
+    # Folders are named 01 to 10, so their order is that of the folds.
     folders = sorted(folder for folder in (protocol / "Split" / kind).glob("*") if folder.is_dir())
     if not folders:
         raise DataError(f"{protocol / 'Split' / kind} contains no folds")
@@ -45,6 +46,7 @@ def _cfp(protocol: Path, kind: str) -> PairList:
         for file, same in ((folder / "same.txt", True), (folder / "diff.txt", False)):
             for number, line in enumerate(lines(file), start=1):
                 fields = [field.strip() for field in line.split(",")]
+                # -1 is in no list: a malformed line is reported together with unknown numbers.
                 i, j = (
                     (int(field) for field in fields)
                     if len(fields) == 2 and all(map(is_number, fields))
@@ -109,6 +111,7 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
     path, rows = Path(path), [line.rsplit(None, 1) for line in lines(path)]
     if len(rows) % 2:
         raise DataError(f"{path}: {len(rows):,} lines are not a whole number of pairs of two lines")
+    # First pass: read pairs of lines, and count both kinds, which `in_folds` needs.
     named, counts = [], [0, 0]  # counts of impostor and genuine pairs
     for k in range(0, len(rows), 2):
         (first, token), (second, other) = _two(rows[k], path, k), _two(rows[k + 1], path, k + 1)
@@ -119,6 +122,7 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
             )
         named.append((first, second, token))
         counts[token > 0] += 1
+    # Tokens above 1 are folds, which only CALFW has.
     with_folds = max(token for _, _, token in named) > 1
     try:
         folds = [
@@ -127,6 +131,7 @@ def calfw(path: Path | str, folder: str = "") -> PairList:
         ]
     except ValueError as error:
         raise DataError(f"{path}: {error}") from None
+    # Second pass: each kind is dealt to the folds in the order of the file.
     used, pairs = [0, 0], []
     for first, second, token in named:
         same = token > 0
@@ -144,6 +149,7 @@ def _cfp_numbered(path: Path) -> dict[int, str]:
         fields = line.split(None, 1)
         if len(fields) != 2 or not is_number(fields[0]):
             raise DataError(f"{path}, line {number}: expected `number path`, got {line[:60]!r}")
+        # Relative to the Protocol folder.
         names[int(fields[0])] = fields[1].strip().removeprefix("../")
     return names
 

@@ -45,6 +45,7 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
     rng = np.random.default_rng(seed)
     genuine = _genuine(ids, needed, rng)
     impostor = _impostor(ids, needed, rng)
+    # Both kinds have the same folds; sort by fold, genuine pairs first within each.
     fold = np.arange(needed) // per_fold
     both = np.concatenate([genuine, impostor])
     same = np.repeat([True, False], needed)
@@ -79,6 +80,7 @@ def _genuine(ids: NDArray[np.int64], needed: int, rng: np.random.Generator) -> N
     """Draw in rounds one unused genuine pair of every identity, so that all count equally."""
     queues = []
     for identity in np.unique(ids):
+        # All pairs of this identity, in random order.
         members = np.flatnonzero(ids == identity)
         if len(members) > 1:
             i, j = np.triu_indices(len(members), k=1)
@@ -90,23 +92,27 @@ def _genuine(ids: NDArray[np.int64], needed: int, rng: np.random.Generator) -> N
             f"{needed:,} genuine pairs are needed, but the images give only {available:,}"
         )
     ranked = np.concatenate(queues)
+    # Round k takes the k-th pair of each identity; the fraction orders identities within a round.
     turn = np.concatenate([np.arange(len(q)) + rng.random(len(q)) for q in queues])
     chosen: NDArray[np.int64] = ranked[np.argsort(turn, kind="stable")[:needed]]
-    return rng.permutation(chosen)
+    return rng.permutation(chosen)  # spread the rounds over all folds
 
 
 def _impostor(ids: NDArray[np.int64], needed: int, rng: np.random.Generator) -> NDArray[np.int64]:
     n = len(ids)
     counts = np.unique(ids, return_counts=True)[1]
+    # Ordered pairs of images of different people, halved because the order does not count.
     available = (n * n - int((counts * counts).sum())) // 2
     if available < needed:
         raise ValueError(
             f"{needed:,} impostor pairs are needed, but the images give only {available:,}"
         )
+    # Draw until there are enough, always smaller row first;
+    # the dictionary drops repetitions and keeps the order.
     seen: dict[tuple[int, int], None] = {}
     while len(seen) < needed:
         a, b = rng.integers(0, n, size=(2, 2 * needed))
-        different = ids[a] != ids[b]
+        different = ids[a] != ids[b]  # by label, which also excludes an image with itself
         for i, j in zip(np.minimum(a, b)[different], np.maximum(a, b)[different], strict=True):
             seen[int(i), int(j)] = None
     return np.array(list(seen)[:needed], dtype=np.int64)

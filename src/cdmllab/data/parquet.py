@@ -41,6 +41,7 @@ class ParquetSet(EncodedSet):
         self._files = [parquet.ParquetFile(file) for file in files(path)]
         names = self._files[0].schema_arrow.names
         self._column, label = _named(names, IMAGE, path), _named(names, LABEL, path)
+        # Read the labels of all groups now, and remember at which row each group starts.
         self._groups: list[tuple[int, int, int]] = []  # file, group, its first row
         labels: list[Any] = []
         for number, file in enumerate(self._files):
@@ -55,6 +56,7 @@ class ParquetSet(EncodedSet):
 
     def image(self, row: int) -> bytes:
         """The encoded image of a row."""
+        # The last group that starts at or before it.
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         with self._lock:
             if group not in self._kept:
@@ -63,12 +65,13 @@ class ParquetSet(EncodedSet):
                 self._kept[group] = [
                     _bytes(value, self.where(row)) for value in table[self._column].to_pylist()
                 ]
+                # Drop the groups unused for longest; one always stays, however large.
                 while (
                     len(self._kept) > 1
                     and sum(sum(map(len, kept)) for kept in self._kept.values()) > KEPT_BYTES
                 ):
                     self._kept.popitem(last=False)
-            self._kept.move_to_end(group)
+            self._kept.move_to_end(group)  # most recently used last
             return self._kept[group][row - self._groups[group][2]]
 
 
@@ -124,6 +127,7 @@ def _named(names: list[str], known: tuple[str, ...], path: Path) -> str:
 
 
 def _bytes(value: Any, where: str) -> bytes:
+    # The hub's feature `Image` is a struct of bytes and path.
     data = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(data, bytes):
         raise DataError(

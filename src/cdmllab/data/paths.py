@@ -19,6 +19,7 @@ def roots() -> tuple[Path, ...]:
     named = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     folders: list[Path] = []
     for folder in [*named, *_default_folders()]:
+        # The working directory may be the checkout, or be named as well.
         if folder.is_dir() and folder.resolve() not in [other.resolve() for other in folders]:
             folders.append(folder)
     return tuple(folders)
@@ -50,7 +51,7 @@ def searched() -> str:
 
 
 def _default_folders() -> tuple[Path, ...]:
-    checkout = Path(__file__).resolve().parents[3]
+    checkout = Path(__file__).resolve().parents[3]  # above src/cdmllab/data
     # An installed package is not in a checkout.
     in_checkout = (checkout / "data",) if (checkout / "pyproject.toml").is_file() else ()
     return (Path("data"), *in_checkout)

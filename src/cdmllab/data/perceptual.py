@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 BITS = 256
 _ROWS, _COLUMNS = 16, 17
-_GREY = (0.299, 0.587, 0.114)
+_GREY = (0.299, 0.587, 0.114)  # luma of Rec. 601
 _BLOCK = 1 << 23  # pairs compared at a time
 
 
@@ -41,11 +41,13 @@ def hashes(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
         )
     x = torch.from_numpy(np.ascontiguousarray(images)).float()
     grey = x[..., 0] if images.shape[3] == 1 else (x * torch.tensor(_GREY)).sum(dim=3)
+    # Areas are averaged, which makes the thumbnail independent of the image's size.
     small = torch.nn.functional.interpolate(grey[:, None], size=(_ROWS, _COLUMNS), mode="area")[
         :, 0
     ]
+    # 16 x 16 signs of horizontal differences; 17 columns have 16 gaps.
     signs = (small[:, :, 1:] > small[:, :, :-1]).reshape(len(images), -1).numpy()
-    return np.packbits(signs, axis=1).view(np.uint64)
+    return np.packbits(signs, axis=1).view(np.uint64)  # [n, 4]
 
 
 def near(first: NDArray[np.uint64], second: NDArray[np.uint64], bits: int) -> Near:
@@ -60,6 +62,7 @@ def near(first: NDArray[np.uint64], second: NDArray[np.uint64], bits: int) -> Ne
     for start in range(0, len(first), step):
         block = first[start : start + step]
         distance = np.zeros((len(block), len(second)), dtype=np.uint16)
+        # XOR leaves a one for each bit that differs; count them word by word.
         for word in range(first.shape[1]):
             distance += np.bitwise_count(block[:, None, word] ^ second[None, :, word])
         rows, columns = np.nonzero(distance <= bits)

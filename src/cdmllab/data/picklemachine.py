@@ -17,11 +17,13 @@ from typing import Any
 from cdmllab.data import sniff
 
 MOST = 1_000_000  # instructions; a bin of 12,000 images has 30,000, one of as many arrays 200,000
+# Characters of a number and of a name, arguments of a call.
 _LONGEST_NUMBER, _LONGEST_NAME, _MOST_GIVEN = 24, 100, 8
 _INTEGER = re.compile(rb"-?[0-9]{1,20}")
 _QUOTED = re.compile(
     rb"""(?s:(['"])((?:[^\\]|\\[\\'"nrt]|\\x[0-9a-f]{2})*)\1)"""
 )  # as Python 2 writes a text
+# Instructions that the interpreter knows only well enough to name them in the refusal.
 _NOT_BUILT = {
     **dict.fromkeys(b"}dus", "a dictionary"),
     **dict.fromkeys(b"\x8f\x90\x91", "a set"),
@@ -61,6 +63,7 @@ class Machine:
         Refused : by an instruction or a name that is not on the list
         Exception : of any other kind where the pickle is damaged
         """
+        # A fixed number of instructions bounds the time, whatever the pickle does.
         for _ in range(MOST):
             code = self._take(1)[0]
             if code == ord("."):
@@ -114,6 +117,8 @@ class Machine:
         self._push(self._read(form))
 
     def _integer_line(self) -> None:
+        # The text protocol writes booleans as the numbers
+        # 00 and 01, and only these with a zero in front.
         line = self._line(_LONGEST_NUMBER)
         self._push(
             {b"00": False, b"01": True}[line] if line in (b"00", b"01") else self._number(line)
@@ -132,7 +137,7 @@ class Machine:
         self._push(self._take(self._read(form)))
 
     def _quoted_line(self) -> None:
-        match = _QUOTED.fullmatch(self._line())
+        match = _QUOTED.fullmatch(self._line())  # as long as the file allows
         if match is None:
             raise ValueError("a text is not as Python writes it")
         self._push(codecs.escape_decode(match[2])[0])
@@ -168,12 +173,14 @@ class Machine:
         self._push(self._allowed[module, name])
 
     def _call(self, given: Any, function: Any) -> None:
+        # By identity and never by equality, which could run for as long as the values allow.
         known = any(function is one for one in self._allowed.values())
         if not known or type(given) is not tuple or len(given) > _MOST_GIVEN:
             raise Refused("it calls what is no function of an array")
         self._push(function(*given))
 
     def _build(self, state: Any) -> None:
+        # Looked up on the type: only the classes of our own stand-ins define it.
         build = getattr(type(self._stack[-1]), "build", None)
         if build is None:
             raise Refused("it changes what is no array")

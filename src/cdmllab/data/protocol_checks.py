@@ -58,6 +58,7 @@ def inspect(path: Path) -> tuple[dict[str, str], list[str]]:
     with npz.opened(path) as stored:
         arrays = checked(stored, path)
     images = arrays.pop("images")
+    # Flags may be bool and rows of any integer type; from here on they are alike.
     columns = {key: values.astype(np.int64) for key, values in arrays.items()}
     first, second, same = (columns[key] for key in REQUIRED[1:])
     fold, identity = (columns.get(key) for key in OPTIONAL)
@@ -87,10 +88,11 @@ def _problems(
     if same.all() or not same.any():
         problems.append("the pairs are all of one kind")
     outside = np.flatnonzero((np.minimum(first, second) < 0) | (np.maximum(first, second) >= n))
-    if len(outside):
+    if len(outside):  # later checks would index with it
         return [*problems, f"pair {outside[0]} names an image that is not there"]
     if len(own := np.flatnonzero(first == second)):
         problems.append(f"{len(own):,} pairs compare an image with itself, the first is {own[0]}")
+    # One number for each pair, the same in either order.
     both = np.minimum(first, second) * n + np.maximum(first, second)
     if again := len(both) - len(np.unique(both)):
         problems.append(f"{again:,} pairs occur more than once")
@@ -98,12 +100,15 @@ def _problems(
         return problems
     if len(identity) != n:
         return [*problems, f"identity has {len(identity):,} entries for {n:,} images"]
+    # Genuine pairs must have equal identities, impostor pairs different ones.
     if len(wrong := np.flatnonzero((identity[first] == identity[second]) != same)):
         problems.append(
             f"{len(wrong):,} pairs contradict the identities of their images, the first is "
             f"{wrong[0]}"
         )
     if fold is not None:
+        # Each person with each of their folds, once; more of
+        # these than people means that somebody is in two.
         who = np.concatenate([identity[first], identity[second]])
         seen = np.unique(np.stack([who, np.concatenate([fold, fold])]), axis=1)
         if shared := seen.shape[1] - len(np.unique(seen[0])):

@@ -62,12 +62,15 @@ class RecordFile:
         """The payload of one record; if it is in one part, a view into the mapped file."""
         start = self._starts[record]
         magic, word = _HEADER.unpack_from(self._map, start)
+        # The usual record is one intact part, which is a view;
+        # all others, damage included, take the slow way.
         end = start + 8 + (word & LONGEST)
         if magic == MAGIC and word <= LONGEST and end <= self.size:
             return self._view[start + 8 : end]
         return memoryview(WORD.join(parts(self._view, start, self.path, record)[0]))
 
     def __iter__(self) -> Iterator[memoryview]:
+        # Local names, because attribute lookups add up over millions of records.
         view, mapped, size, unpack = self._view, self._map, self.size, _HEADER.unpack_from
         for record, start in enumerate(self._starts):
             magic, word = unpack(mapped, start)
@@ -78,6 +81,7 @@ class RecordFile:
                 else self[record]
             )
 
+    # A map cannot be pickled, for instance for a worker process: map the file anew there.
     def __reduce__(self) -> tuple[type[Self], tuple[Path, NDArray[np.int64]]]:
         return type(self), (self.path, self.offsets)
 
@@ -98,6 +102,7 @@ class RecordFile:
     def _checked(self, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
         """Offsets from an index, each checked to start a record that ends inside the file."""
         starts = np.asarray(offsets, dtype=np.int64)
+        # A record's header is eight bytes, and records start at multiples of four.
         outside = (starts < 0) | (starts + 8 > self.size) | (starts % 4 != 0)
         if outside.any():
             record = int(np.flatnonzero(outside)[0])
@@ -110,6 +115,7 @@ class RecordFile:
         wrong |= starts + 8 + (word & LONGEST) > self.size
         if wrong.any():
             record = int(np.flatnonzero(wrong)[0])
+            # Raises the error that names what is wrong.
             parts(self._view, int(starts[record]), self.path, record)
         return starts
 
@@ -126,6 +132,7 @@ def scan(data: memoryview, path: Path) -> NDArray[np.int64]:
     while position < size:
         starts.append(position)
         magic, word = unpack(data, position) if position + 8 <= size else (0, 0)
+        # Round up to a multiple of four; parts above kind 0 make `word` larger than `LONGEST`.
         end = position + 8 + (word & LONGEST) + 3 & ~3
         if magic == MAGIC and word <= LONGEST and end <= size:
             position = end
@@ -167,7 +174,7 @@ def parts(data: memoryview, start: int, path: Path, record: int) -> tuple[list[m
         pieces.append(data[position + 8 : end])
         position = end + 3 & ~3
         if part in (WHOLE, LAST):
-            return pieces, min(position, size)
+            return pieces, min(position, size)  # the last padding may be missing
 
 
 def frame(payload: bytes | memoryview) -> bytes:
@@ -182,10 +189,12 @@ def frame(payload: bytes | memoryview) -> bytes:
     data = bytes(payload)
     cuts: list[int] = []
     if WORD in data:
+        # The magic word counts only at multiples of four; elsewhere it may stay.
         cuts = (np.flatnonzero(np.frombuffer(data, "<u4", len(data) // 4) == MAGIC) * 4).tolist()
     pieces, start = [], 0
     for cut in cuts:
         pieces += [
+            # Each part ends before a magic word, which the reader puts back.
             _HEADER.pack(MAGIC, (MIDDLE if start else FIRST) << 29 | cut - start),
             data[start:cut],
         ]
@@ -232,7 +241,7 @@ def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     try:
         table = np.array(fields, dtype=np.int64)
     except (ValueError, OverflowError):
-        table = np.zeros(0, dtype=np.int64)
+        table = np.zeros(0, dtype=np.int64)  # find the line by hand, for the error
     if table.ndim != 2 or table.shape[1] != 2 or table.min() < 0:
         bad = next(
             (
@@ -245,6 +254,7 @@ def read_index(path: Path | str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         line = f"{lines[bad - 1][:60]!r}{sniff.hint(data)}"
         raise DataError(f"{path}, line {bad}: expected `key<TAB>offset`, got {line}") from None
     keys, offsets = table.T
+    # Keys may be in any order; sorted, equal ones are neighbours.
     ordered = np.sort(keys)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     if len(twice):

@@ -16,7 +16,7 @@ from cdmllab.errors import DataError
 
 _HEADER = struct.Struct("<IfQQ")
 HEADER_BYTES = _HEADER.size
-_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"RIFF", b"GIF8")
+_IMAGE_STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"RIFF", b"GIF8")  # JPEG, PNG, BMP, WebP, GIF
 
 
 class ImageRecord(NamedTuple):
@@ -48,6 +48,7 @@ def unpack(payload: memoryview, where: str) -> ImageRecord:
         raise DataError(
             f"{where}: it announces {flag:,} labels, and only {len(rest):,} bytes follow"
         )
+    # The legacy packer is recognised by where the image starts, see below.
     dtype, width = ("<f8", 8) if _are_float64(rest, flag) else ("<f4", 4)
     labels = np.frombuffer(rest, dtype=dtype, count=flag).astype(np.float64)
     return ImageRecord(flag, labels, id_, id2, rest[width * flag :])
@@ -65,8 +66,10 @@ def pack(
 
 def _are_float64(rest: memoryview, count: int) -> bool:
     """Whether the labels have 8 bytes each, judged by where the image or the record's end is."""
+    # Ends exactly with float32 labels, or is too short for float64.
     if len(rest) == 4 * count or len(rest) < 8 * count:
         return False
+    # Ends exactly with float64 labels, unless an image starts where float32 labels would end.
     if len(rest) == 8 * count:
         return not _starts_image(rest[4 * count :])
     return _starts_image(rest[8 * count :]) and not _starts_image(rest[4 * count :])

@@ -47,6 +47,7 @@ class Mirror(_Part):
 
     @model_validator(mode="after")
     def _one(self) -> Self:
+        # Exactly one kind of address, so that `homes.get` knows the client.
         given = [key for key in ("url", "huggingface", "google_drive") if getattr(self, key)]
         if len(given) != 1:
             raise ValueError("a mirror has exactly one of url, huggingface and google_drive")
@@ -88,7 +89,7 @@ class RemoteFile(_Part):
 
     @model_validator(mode="after")
     def _inside(self) -> Self:
-        for name in (self.path, self.unpack or "x", self.holds or "x"):
+        for name in (self.path, self.unpack or "x", self.holds or "x"):  # "x" leads nowhere
             if leads_outside(name):
                 raise ValueError(f"{plain(name, 80)} leads out of the data folder")
         if (self.unpack is None) != (self.holds is None):
@@ -185,6 +186,7 @@ class DataSet(_Part):
         if not self.needs:
             return f"{self.label} is in no data folder: `{self.command}` downloads it into {place}"
         files = " and ".join(
+            # A role's first file is the one to get; others do as well.
             first + (f" (or {', '.join(others)})" if others else "")
             for first, *others in self.needs.values()
         )
@@ -212,6 +214,7 @@ class DataSet(_Part):
 
         For ``lfw_112``: its ``images`` and ``identities``.
         """
+        # An exact number is a range of one.
         known = {**self.makes, **self.checks}.get(output, {})
         return {what: (n, n) if isinstance(n, int) else n for what, n in known.items()}
 
@@ -250,6 +253,7 @@ def read(path: Path) -> Registry:
     DataError : it is missing, or an entry is malformed; the key is named
     """
     sets: dict[str, Any] = read_yaml(path)
+    # The key of an entry is its name, so the file states it once.
     for name, entry in sets["sets"].items() if isinstance(sets.get("sets"), dict) else ():
         if isinstance(entry, dict):
             entry["name"] = name
@@ -263,7 +267,7 @@ def read(path: Path) -> Registry:
 
 def span(limits: tuple[int, int]) -> str:
     """A number, or a range, for a message."""
-    least, most = limits
+    least, most = limits  # inclusive
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 

@@ -21,6 +21,7 @@ from cdmllab.errors import DataError, cause, plain
 
 _DEEPEST = 3  # lists and tuples inside each other; a bin has two
 _DIMENSIONS = 8
+# Bool, int, unsigned int, float; sizes in bytes.
 _DTYPE = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248])")
 _ORDER = re.compile(r"[<>=|]")
 _LATIN1 = re.compile(r"latin-?1")
@@ -39,6 +40,7 @@ class _Dtype:
         if type(state) is not tuple or len(state) < 2:
             raise Refused("the type of an array has a state of another form")
         self.dtype = np.dtype(
+            # The constructor was given the type without byte order; the state has it.
             _one_of(_ORDER, state[1], "there is no byte order") + self.dtype.str[1:]
         )
 
@@ -52,6 +54,7 @@ class _Array:
         """Take version, shape, type, whether by columns, and content."""
         if type(state) is not tuple or len(state) != 5:
             raise Refused("an array has a state of another form")
+        # `__setstate__` of an array: version, shape, type, Fortran order, raw bytes.
         _, shape, dtype, by_columns, data = state
         self.fill(shape, dtype, data, "F" if by_columns is True or by_columns == 1 else "C")
 
@@ -65,6 +68,7 @@ class _Array:
             raise Refused(f"the shape of an array is at most {_DIMENSIONS} whole numbers")
         if type(dtype) is not _Dtype or type(data) is not bytes:
             raise Refused("an array is of numbers or booleans, and has them as bytes")
+        # Python's integers do not overflow, however large the shape of a damaged file.
         if prod(shape) * dtype.dtype.itemsize != len(data):
             raise Refused(f"an array of shape {plain(shape, 80)} does not have {len(data):,} bytes")
         by_columns = type(order) is str and order == "F"
@@ -94,6 +98,7 @@ def _scalar(dtype: Any, data: Any) -> Any:
 
 
 def _encode(text: Any, encoding: Any, *_: Any) -> bytes:
+    # Up to protocol 2, Python 3 writes bytes as text encoded in Latin-1.
     _one_of(_LATIN1, encoding, "Python writes bytes as latin1, not as")
     if type(text) is not str:
         raise Refused("it encodes what is no text")
@@ -104,6 +109,7 @@ _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
     ("_codecs", "encode"): _encode,
     ("numpy", "ndarray"): _NdarrayType,
     ("numpy", "dtype"): _Dtype,
+    # NumPy 2 renamed numpy.core to numpy._core; files of both exist.
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _reconstruct for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _scalar for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _frombuffer for core in ("core", "_core")},
@@ -148,6 +154,7 @@ def _refuse_deep(loaded: Any) -> None:
     """
     level = [loaded] if type(loaded) in (list, tuple) else []
     for _ in range(_DEEPEST):
+        # By `id`, so that a value that is shared by many lists is looked into once.
         inside = {
             id(value): value for holder in level for value in holder if type(value) in (list, tuple)
         }

@@ -70,6 +70,7 @@ class Job:
     def find_pack(self) -> Path | None:
         """The ``train.rec`` of InsightFace's pack of the same data, unpacked if it is a zip."""
         pack = str(self.data_set.pack)
+        # The folder first, then the zip as it is downloaded.
         records = self.find(f"{pack}/train.rec")
         if records is None and self.find(f"{pack}.zip") is not None:
             return self._folder(pack, f"{pack}.zip") / "train.rec"
@@ -98,6 +99,8 @@ class Job:
         DataError : the size or the SHA-256 differs
         """
         named = (file for file in self.data_set.files if path.as_posix().endswith(file.path))
+        # Only files whose SHA-256 is registered can be
+        # checked; `--other-counts` accepts other versions.
         known = next((file for file in named if file.sha256 is not None), None)
         if known is None or not path.is_file() or self._other_counts:
             return
@@ -107,6 +110,7 @@ class Job:
             size, digest = len(content), hashlib.sha256(content).hexdigest()
         else:
             size, digest = path.stat().st_size, None
+        # The size first: it costs nothing, and most damaged downloads are too short.
         if size != known.bytes:
             raise DataError(
                 f"{path} has {size:,} bytes, expected {known.bytes:,}: the download is incomplete"
@@ -154,9 +158,11 @@ class Job:
             if target.exists():
                 self.report(f"exists already: {target}")
             else:
+                # A dry run has not created the inputs that earlier steps would have.
                 condition = ", once the missing files are there" if self._missing else ""
                 self.report(f"would create {target}{condition}")
             return target
+        # It may exist by now, created by the process that held the claim.
         with claimed(target):
             if not target.exists():
                 self.report(f"creating {target}")
@@ -192,6 +198,7 @@ class Job:
         source = self.data_set.plain_source
         if self.data_set.by_request:
             source += ", by request: you have to ask for it yourself"
+        # What is missing, where it was looked for, and where it comes from, in one sentence.
         message = (
             f"{' or '.join(names)} is missing (looked in {paths.searched()}); "
             f"{self.data_set.title} comes from {source}"
@@ -200,7 +207,7 @@ class Job:
             raise DataError(f"{message}; licence: {self.data_set.licence}")
         self.report(f"missing: {message}")
         self._missing = True
-        return self.out / names[0]
+        return self.out / names[0]  # where the missing file would be
 
     def _folder(self, name: str, *packed: str) -> Path:
         archive, into = self.find(*packed), self.out / Path(name).parts[0]
@@ -213,18 +220,21 @@ class Job:
             and stamp.is_file()
             and stamp.read_text(encoding="ascii") == _size(archive)
         )
+        # Nothing to unpack, or a folder that somebody unpacked by hand and that is used as it is.
         if archive is None or stamp is None or (not unpacked and self.find(name) is not None):
             return self._need((name, *packed))
         if self.dry_run and not unpacked:
             self.report(f"would unpack {archive} into {into}")
             self._missing = True
             return self.out / name
+        # Check the archive before it is unpacked; the stamp comes last.
         if not unpacked:
             self.check(archive)
             self.report(f"unpacking {archive} into {into}")
             with claimed(into):
                 archives.extract(archive, into)
                 write_text(stamp, _size(archive))
+        # The archive may have folders above the one that is needed.
         inside = next(
             (p for p in (*into.rglob(Path(name).name), self.out / name) if p.is_dir()), None
         )
@@ -278,6 +288,7 @@ def main(
         parser.add_argument("--fetch", action="store_true", help="download missing files")
     chosen = parser.parse_args(arguments)
     try:
+        # The script has the name of its data set. Terms are printed before anything is done.
         data_set = registry.get(path.stem)
         print(f"{data_set.title}. Licence: {data_set.licence}")
         print(f"Source: {data_set.plain_source}\nCite: {data_set.cite}")
@@ -296,4 +307,4 @@ def main(
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print(f"\n{path.name}: stopped; finished outputs are kept", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(130) from None  # as a shell reports Ctrl-C

@@ -59,6 +59,7 @@ class ArraySet:
         self.labels = checked(labels, num_identities, "the labels")
         if len(self.labels) != len(images):
             raise ValueError(f"{len(images):,} images and {len(self.labels):,} labels do not match")
+        # Without images there are 0 identities.
         self.num_identities = num_identities or int(self.labels.max(initial=-1)) + 1
         self.names = tuple(names)
 
@@ -94,6 +95,7 @@ class Subset:
                 f"the rows must lie in 0 .. {len(parent) - 1}, got {self.rows.min()} .. "
                 f"{self.rows.max()}"
             )
+        # `np.unique` sorts, so the remaining identities keep their order.
         self.identities, labels = np.unique(parent.labels[self.rows], return_inverse=True)
         self.labels = labels.astype(np.int64)
         self.num_identities = len(self.identities)
@@ -124,6 +126,7 @@ def at_least(parent: TrainingSet, images: int) -> Subset:
 def at_most(parent: TrainingSet, images: int, seed: int = 0) -> Subset:
     """At most `images` random images of every identity, in the original order."""
     order = np.random.default_rng(seed).permutation(len(parent))
+    # The first images of each identity in a random order are a random sample of them.
     return Subset(parent, np.sort(order[occurrence(parent.labels[order]) < images]))
 
 
@@ -133,6 +136,7 @@ def occurrence(labels: ArrayLike) -> Labels:
     order = np.argsort(given, kind="stable")
     ordered = given[order]
     before = np.empty(len(given), dtype=np.int64)
+    # In sorted order, the position within a label is the distance to the label's first position.
     before[order] = np.arange(len(given)) - np.searchsorted(ordered, ordered)
     return before
 
@@ -161,6 +165,7 @@ def decoded(
     target = Path(path)
     first = parent.read(np.arange(min(1, len(parent))))
     shape = (len(parent), *first.shape[1:])
+    # Written once under a temporary name, so that a file at `target` is always complete.
     if not target.exists():
         with replacing(target) as temporary:
             pixels = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
@@ -169,12 +174,13 @@ def decoded(
                 pixels[rows] = parent.read(rows)
                 if progress is not None:
                     progress(int(rows[-1]) + 1)
-            pixels.flush()
+            pixels.flush()  # before the file gets its name
     kept = np.load(target, mmap_mode="r", allow_pickle=False)
     if kept.shape != shape or kept.dtype != np.uint8:
         raise DataError(
             f"{target} contains {kept.dtype} {kept.shape}, this set needs uint8 {shape}: remove it"
         )
+    # Sixteen images spread over the set suffice to notice a file of other images.
     some = np.linspace(0, len(parent) - 1, min(len(parent), 16), dtype=np.int64)
     if not np.array_equal(kept[some], parent.read(some)):
         raise DataError(f"{target} contains other images than this set: remove it")
@@ -190,14 +196,17 @@ def checked(labels: ArrayLike, num_identities: int | None, where: str) -> Labels
     """
     given = np.asarray(labels)
     wrong = np.zeros(given.shape, dtype=bool)
+    # Labels from packs are float32; they count only if they are whole and exact.
     if given.dtype.kind == "f":
         wrong = ~(np.abs(given) <= LARGEST_LABEL) | (
             given != np.round(given)
         )  # also NaN and infinity
+    # -1 marks them, since NaN has no integer.
     integers = np.where(wrong, -1, given).astype(np.int64)
     wrong |= integers < 0
     if num_identities is not None:
         wrong |= integers >= num_identities
+    # A pack would round larger labels, see `LARGEST_LABEL`.
     wrong |= integers > LARGEST_LABEL
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])

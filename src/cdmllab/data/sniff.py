@@ -28,6 +28,7 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # offset, bytes there, name
     (4, b"ftypmif1", "a HEIF image: convert it to JPEG or PNG"),
     (4, b"ftypavi", "an AVIF image, which this build of Pillow cannot read"),
     (4, b"ftypcrx", "a camera's raw image: convert it to JPEG or PNG"),
+    # Any other brand of the same container; the order matters.
     (4, b"ftyp", "a video"),
     (
         0,
@@ -71,6 +72,7 @@ def hint(data: bytes | memoryview) -> str:
 def _text(head: bytes) -> str:
     """The kind of text, with its beginning; empty if it is not text."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    # The first line, decoded as far as it is quoted; a cut character at its end becomes U+FFFD.
     line = start[:_QUOTED].decode("utf-8", "replace").splitlines()[0] if start else ""
     if not line.isprintable() or len(line) < 2 or b"\0" in head or "\ufffd" in line[:-1]:
         return ""

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LUMA = (0.2989, 0.587, 0.114)
+_LUMA = (0.2989, 0.587, 0.114)  # torchvision's weights
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,9 @@ def named(augmentation: str | Augmentation) -> Augmentation:
 def draw(augmentation: Augmentation, count: int, *key: int) -> AugmentationDraw:
     """Draw the changes of `count` images; they follow from the key (seed, epoch, position)."""
     a, rng = augmentation, np.random.default_rng(key)
-    u = torch.from_numpy(rng.random((5, count), dtype=np.float32))
+    u = torch.from_numpy(rng.random((5, count), dtype=np.float32))  # [5, b], uniform in [0, 1)
     shift = rng.integers(-a.crop_px, a.crop_px + 1, size=(count, 2))
-    to_each_side = 2.0 * u[1:] - 1.0
+    to_each_side = 2.0 * u[1:] - 1.0  # [4, b], in [-1, 1)
     return AugmentationDraw(
         flip=u[0] < a.flip,
         shift_px=torch.from_numpy(shift),
@@ -114,6 +114,7 @@ def apply_each(images: Tensor, drawn: AugmentationDraw) -> Tensor:
     out = torch.empty_like(images)
     for k, image in enumerate(images):
         x = tv.horizontal_flip(image) if drawn.flip[k] else image
+        # The window moves right and down, so the image moves left and up.
         dx, dy = drawn.shift_px[k].tolist()
         if dx or dy:
             x = tv.affine(x, angle=0.0, translate=[-dx, -dy], scale=1.0, shear=[0.0, 0.0])
@@ -122,6 +123,7 @@ def apply_each(images: Tensor, drawn: AugmentationDraw) -> Tensor:
             (tv.adjust_contrast, drawn.contrast),
             (tv.adjust_saturation, drawn.saturation),
         ):
+            # A factor of one changes nothing, and skipping it saves time.
             if (factor := float(factors[k])) != 1.0:
                 x = change(x, factor)
         if angle := float(drawn.rotation_deg[k]):
@@ -136,6 +138,7 @@ def apply_batch(images: Tensor, drawn: AugmentationDraw) -> Tensor:
     The draws are on the CPU. Whether any image needs a change is decided there, so that nothing
     waits for the GPU.
     """
+    # One flag per field: whether any image of the batch changes.
     changes = (bool((part != neutral).any()) for part, neutral in zip(drawn, _NEUTRAL, strict=True))
     flip, shift, *colour, rotation = changes
     brightness, contrast, saturation = colour
@@ -146,11 +149,14 @@ def apply_batch(images: Tensor, drawn: AugmentationDraw) -> Tensor:
     if shift:
         x = _shifted(x, d.shift_px, int(drawn.shift_px.abs().max()))
     if not rotation and not any(colour):
+        # Flips and shifts only move pixels, so they stay uint8.
         return x
     x = x.to(torch.float32)
     if brightness:
         x = (x * _per_image(d.brightness)).clamp(0.0, 255.0).floor()
     if contrast:
+        # Contrast blends with the mean grey level of
+        # each image, saturation with its own grey image.
         mean = _grey(x).floor().mean(dim=(1, 2, 3), keepdim=True)
         x = _blend(x, mean, d.contrast)
     if saturation and images.shape[1] == 3:
@@ -181,6 +187,7 @@ def _shifted(x: Tensor, shift_px: Tensor, pad: int) -> Tensor:
     """Shift by at most `pad` pixels; what comes from outside is black."""
     b, c, h, w = x.shape
     padded = F.pad(x, (pad, pad, pad, pad))
+    # Row and column of the padded image for each row and column of the result.
     columns = torch.arange(w, device=x.device) + shift_px[:, :1] + pad  # [b, w]
     rows = torch.arange(h, device=x.device) + shift_px[:, 1:] + pad  # [b, h]
     down = padded.gather(2, rows[:, None, :, None].expand(b, c, h, w + 2 * pad))
@@ -195,6 +202,7 @@ def _rotated(x: Tensor, angle_deg: Tensor) -> Tensor:
     """
     h, w = x.shape[2:]
     a = torch.deg2rad(angle_deg.to(torch.float32))
+    # The grid maps output to input coordinates, so it rotates in the opposite direction.
     cos, sin, zero = a.cos(), a.sin(), torch.zeros_like(a)
     theta = torch.stack(
         [torch.stack([cos, -sin * h / w, zero], 1), torch.stack([sin * w / h, cos, zero], 1)], 1

@@ -56,9 +56,10 @@ def available(name: str) -> Availability:
     """
     protocol, data_set = _known(name)
     if protocol.kind == "templates":
+        # The folder may have the name in lower or upper case; its meta file identifies it.
         pairs = f"meta/{name}_template_pair_label.txt"
         path = paths.find(f"{name}/{pairs}", f"{name.upper()}/{pairs}")
-        path = path and path.parents[1]
+        path = path and path.parents[1]  # the folder of meta/ and loose_crop/
     else:
         path = paths.find(
             *(f"{place}{name}{end}" for place in ("verification/", "") for end in (".bin", ".npz"))

@@ -116,6 +116,7 @@ def walk(
     ignored = _Ignore((*IGNORED, *ignore))
     folders: list[Folder] = []
     left: list[LeftOut] = []
+    # A stack of folders, path and name below the root, rather than recursion: depth is unlimited.
     waiting = [(str(root), "")]
     while waiting:
         path, below = waiting.pop()
@@ -145,7 +146,7 @@ def walk(
             left.append(LeftOut(printable(below), "an empty folder", False))
         if images:
             folders.append(Folder(Path(path), images))
-        waiting += reversed(inside)
+        waiting += reversed(inside)  # the stack's top is the first folder
     return folders, left
 
 
@@ -160,6 +161,7 @@ def summary(left: Iterable[LeftOut]) -> list[str]:
 
 def natural(path: Path | str) -> tuple[tuple[int, int, str], ...]:
     """A sorting key in which 2 comes before 10."""
+    # Runs of digits and runs of everything else.
     pieces = re.findall(r"[0-9]+|[^0-9]+", str(path))
     return tuple((0, int(piece), "") if piece[0].isdecimal() else (1, 0, piece) for piece in pieces)
 
@@ -168,11 +170,13 @@ class _Ignore:
     """All patterns as one regular expression, because there may be millions of files."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
+        # Patterns may end in a slash, as in .gitignore; names are matched without it.
         self._each = [(p, re.compile(translate(p.strip("/")), re.IGNORECASE)) for p in patterns]
         self._any = re.compile("|".join(each.pattern for _, each in self._each), re.IGNORECASE)
 
     def __call__(self, name: str, below: str) -> str | None:
         """The first pattern that matches a name or its path below the root."""
+        # One match rejects nearly all names; the loop only finds out which pattern it was.
         if not (self._any.match(name) or self._any.match(below)):
             return None
         return next(p for p, each in self._each if each.match(name) or each.match(below))
@@ -191,6 +195,7 @@ def _reason(
         return None
     if not entry.is_file(follow_symlinks=False):
         return "neither a file nor a folder", True
+    # The extension in lower case; none for a name without a dot.
     _, dot, last = entry.name.rpartition(".")
     ending = dot + last.lower() if dot else ""
     if ending in SUFFIXES:

@@ -54,6 +54,7 @@ class WebDataset(EncodedSet):
         path = Path(path)
         self._shards: list[Path] = []
         offsets, sizes, labels, shard_of = [], [], [], []
+        # Concatenate the indexes of all shards: a row is a shard, an offset and a size.
         for k, shard in enumerate(shards(path)):
             tar, index = _indexed(shard)
             self._shards.append(tar)
@@ -116,10 +117,12 @@ def shards(path: Path) -> list[Path]:
 def _indexed(shard: Path) -> tuple[Path, _Index]:
     """The uncompressed tar of a shard and its index, which is built if needed."""
     status = shard.stat()
+    # Size and time of the shard: if either changes, the index is built again.
     stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
     kept = shard.parent / INDEX / f"{shard.name}.json"
     tar = shard
     if not shard.name.endswith(".tar"):
+        # Unpacked next to the index.
         tar = shard.parent / INDEX / f"{shard.name.split('.tar')[0].removesuffix('.tgz')}.tar"
     try:
         record: dict[str, Any] = read_record(kept)
@@ -139,6 +142,7 @@ def _indexed(shard: Path) -> tuple[Path, _Index]:
 
 def _unpack(shard: Path, tar: Path, limit: int) -> None:
     """Unpack a compressed shard, unless it is implausibly large."""
+    # Count down, so that no more than the limit is written.
     left = limit
     with gzip.open(shard) as source, tar.open("wb") as target:
         while block := source.read(1 << 20):
@@ -162,6 +166,8 @@ def _samples(tar: Path) -> _Index:
             archive.members.clear()  # type: ignore[attr-defined]
             if not member.isreg():
                 continue
+            # In a tar, image and label are separate members
+            # in any order, joined by their common key.
             name = PurePosixPath(member.name)
             key, ending = str(name.with_suffix("")), name.suffix.lower()
             if ending in _IMAGES:
@@ -180,6 +186,7 @@ def _samples(tar: Path) -> _Index:
                         f"{label[:20]!r}"
                     )
                 labels[key] = int(label)
+    # Both ways: each image has a label and each label an image.
     for keys, others, missing in ((images, labels, "label (.cls)"), (labels, images, "image")):
         for key in keys:
             if key not in others:

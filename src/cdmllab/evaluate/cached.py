@@ -66,8 +66,10 @@ def evaluate(
     ValueError : images that the network does not accept; or as `full.evaluate`
     CdmlLabError : as `protocols.load`
     """
+    # The protocol, with images at the network's size and cropped as its preprocessing demands.
     square = preprocessing.crop_of(prepare) if isinstance(prepare, Mapping) else preprocessing.WHOLE
     protocol = protocols.load(name, getattr(backbone, "size", None), settings.world, square)
+    # Everything that the measures follow from; an evaluation with an equal key is reused.
     flip = protocol.mirror if settings.flip is None else settings.flip
     key = MadeWith(
         weights_sha256=digest(backbone),
@@ -82,6 +84,7 @@ def evaluate(
             done = Evaluation.read(path)
             if done.measures.made_with == key and done.measures.protocol == protocol.name:
                 return done, protocol, True
+    # Embed, measure, and add what only the protocol knows.
     if isinstance(prepare, Mapping):
         prepare = partial(preprocessing.apply, preprocessing=prepare)
     embeddings = embed(
@@ -124,6 +127,7 @@ def decide(
         raise ValueError(
             f"a threshold chosen on {source} cannot be evaluated on it: name another protocol"
         )
+    # Choose the threshold on the validation pairs, measure both rates on the other pairs.
     threshold = calibration.threshold_at_far(validation.scores, validation.same, far)
     rates = calibration.decide(evaluation.scores, evaluation.same, threshold, people=people)
     here_far, here_tar = (
@@ -151,10 +155,12 @@ def by_nuisance(
     tables: dict[str, dict[Together, NuisanceTable]] = {}
     all_people = protocol.people()
     for name in protocol.nuisances if protocol.templates is None else ():
+        # Both the larger value and the difference, since some nuisances hurt only if they differ.
         for how in get_args(Together):
             of_pair = protocol.nuisance_of_pairs(name, how)
-            if of_pair.max() == of_pair.min():
+            if of_pair.max() == of_pair.min():  # one value only: no bins
                 continue
+            # Edges over all pairs, so that both kinds share their bins.
             edges = np.histogram_bin_edges(of_pair, bins)
             of_kind = []
             for rows in (evaluation.same, ~evaluation.same):
@@ -180,6 +186,7 @@ def by_nuisance(
 def digest(backbone: nn.Module) -> str:
     """SHA-256 over a network's parameters and buffers, whatever file they come from."""
     sha256 = hashlib.sha256()
+    # Names and raw bytes, independent of the format of the weights' file.
     for name, tensor in backbone.state_dict().items():
         sha256.update(name.encode())
         sha256.update(tensor.detach().cpu().contiguous().numpy().tobytes())

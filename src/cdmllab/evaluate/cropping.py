@@ -25,6 +25,7 @@ class Cropped:
 
     def __init__(self, images: Images, square: Square, size: int) -> None:
         self._whole, self._square, self._size = images, square, size
+        # Goes into `Protocol.digest`, so that another crop is not taken for the same images.
         self.content = (*getattr(images, "content", ()), np.array([*square, size]))
 
     def __len__(self) -> int:
@@ -43,6 +44,7 @@ class Cropped:
             raise ValueError(
                 f"only square images of aligned faces can be cropped, got {height} x {width}"
             )
+        # The square is in ArcFace's 112 pixels: scale it to the pixels of these images.
         box = part_of(Box(0, 0, width, height), self._square)
         return np.stack([resize(crop(image, box), self._size, self._size) for image in images])
 

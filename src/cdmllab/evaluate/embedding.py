@@ -58,15 +58,17 @@ def embed(
     """
     if len(images) == 0:
         raise ValueError("no images to embed")
+    # A network may have buffers only.
     device = next(chain(backbone.parameters(), backbone.buffers())).device
     backbone.eval()
     parts = []
     for start in range(0, len(images), batch_size):
+        # [b, channels, height, width]
         x = _part(images, start, min(start + batch_size, len(images)))
         x = (prepare(x) if x.dtype == torch.uint8 else x).to(device)
         e = backbone(x).float()
         if flip:
-            e = e + backbone(x.flip(-1)).float()
+            e = e + backbone(x.flip(-1)).float()  # the last axis is the width
         parts.append(e.cpu())
     return torch.cat(parts)
 

@@ -65,6 +65,7 @@ class Evaluation:
         best one on all pairs.
         """
         folds, fold = np.unique(self.fold, return_inverse=True)
+        # One threshold for all pairs; with several folds, one per fold replaces it.
         thresholds = np.array([verification.best_threshold(self.scores, self.same)])
         if len(folds) > 1:
             thresholds = verification.fold_accuracy(self.scores, self.same, self.fold).thresholds

@@ -26,6 +26,7 @@ def pairs(name: str, size: int | None, square: Square | None = None) -> Protocol
     DataError : the data is missing; the message says how to get it
     """
     pair_set = verification.load(name)
+    # Crop from the original images, which have more detail than images scaled to `size`.
     if square is not None:
         return cropped(
             Protocol(name, InMemory(pair_set.images), pair_set.pairs, copy=pair_set.copy),
@@ -57,6 +58,7 @@ class _Aligned:
         Reading half a million files for a digest would take too long.
         """
         files = (self._faces.root / "loose_crop" / name for name in self._faces.names)
+        # A missing file has the size -1: reading it will fail later, with its name.
         sizes = [file.stat().st_size if file.is_file() else -1 for file in files]
         return (
             np.array(self._faces.names),
@@ -82,7 +84,7 @@ def lfw_archive(
     DataError : the archive is missing; the message says how to get it
     """
     faces = _lfw(lfw.archive(), size or FACE_PX, square or WHOLE)
-    listed = lfw.pairs(faces, view)  # type: ignore[arg-type]
+    listed = lfw.pairs(faces, view)  # type: ignore[arg-type]  # `view` is a plain str
     kept = np.isin(listed.fold, folds) if folds else np.ones(len(listed.fold), dtype=bool)
     chosen = Pairs(listed.first[kept], listed.second[kept], listed.same[kept], listed.fold[kept])
     return _of_some(name, faces, chosen)
@@ -101,10 +103,12 @@ def handwriting(
 ) -> Protocol:
     """Characters of some alphabets of Omniglot. A mirrored character is another character."""
     refuse(name, square)
+    # 28 is the usual size of Omniglot in few-shot learning.
     drawn = omniglot.load(part, without=without, size=size or 28)
     return Protocol(name, InMemory(drawn.images), sample(drawn.labels), drawn.labels, mirror=False)
 
 
+# Cached: several protocols use the same archive at the same size.
 @functools.lru_cache(maxsize=2)
 def _lfw(archive: Path | None, size: int, square: Square) -> lfw.Faces:
     return lfw.images(archive, size=(size, size), box=lfw.box(square))
@@ -112,6 +116,7 @@ def _lfw(archive: Path | None, size: int, square: Square) -> lfw.Faces:
 
 def _of_some(name: str, faces: ArraySet, listed: Pairs) -> Protocol:
     """A protocol with only those images that occur in a pair."""
+    # Keep images that occur in a pair, and renumber the pairs' rows to match.
     used, rows = np.unique(np.concatenate([listed.first, listed.second]), return_inverse=True)
     first, second = np.split(rows, 2)
     chosen = listed._replace(first=first, second=second)

@@ -87,9 +87,11 @@ def of_lfw(
     path = (folder or paths.to_write() / FOLDER) / f"lfw__{name}.npz"
     with suppress(DataError):  # missing or damaged: compute it again
         features = read(path)
+        # The file's name holds a short digest only, so compare the complete ones.
         if all(getattr(features, k) == key[k] for k in ("network_sha256", "images_sha256")):
             return features
 
+    # Crop to the network's part of the face, and embed each image and its mirror image.
     size = plain["size"]
     faces = lfw.images(size=(size, size), box=lfw.box(preprocessing.crop_of(plain)))
     use = partial(preprocessing.apply, preprocessing=plain)
@@ -101,7 +103,7 @@ def of_lfw(
     arrays |= {"files": np.array(faces.files), "names": np.array(faces.names)}
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)
-    return read(path)
+    return read(path)  # as a later call would, checks included
 
 
 @reader("a file of features")
@@ -119,6 +121,7 @@ def read(path: Path) -> Features:
         prepare = preprocessing.check(json.loads(str(a["preprocessing"])))
     except ValueError as error:
         raise DataError(f"{path} is not a file of features: {error}") from error
+    # Check dimensions and lengths, so that a damaged file fails here and not in a training.
     for key, dimensions in (
         ("plain", 2),
         ("mirrored", 2),

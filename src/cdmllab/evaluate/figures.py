@@ -25,10 +25,12 @@ with optional("plots", "a figure"):
 def write(evaluation: Evaluation, protocol: Protocol, folder: Path) -> list[Path]:
     """Draw scores and ROC, the worst pairs and errors by nuisance; return the SVG files."""
     drawn = {"roc": _roc(evaluation)}
+    # Templates have several images per side, so neither sheets nor nuisances apply.
     if protocol.templates is None:
         drawn["worst"] = _worst(evaluation, protocol)
         for name, values in protocol.nuisances.items():
             if values.max() > values.min():
+                # "yaw (degrees)" becomes "by_yaw": no unit, and nothing but word characters.
                 drawn["by_" + re.sub(r"\W", "_", name.split(" (")[0])] = _by_nuisance(
                     evaluation, protocol, name
                 )
@@ -62,6 +64,7 @@ def _worst(evaluation: Evaluation, protocol: Protocol, count: int = 16) -> Figur
     for ax, rows, title in zip(
         axes, worst, ("genuine, least alike", "impostor, most alike"), strict=True
     ):
+        # Rows of `worst` index the pairs; each side of the pairs indexes the images.
         one, other = (_for_sheet(protocol.images, side[rows]) for side in protocol.pairs[:2])
         plots.error_sheet(ax, one, other, evaluation.scores[rows], columns=4, title=title)
     return figure
@@ -91,6 +94,7 @@ def _for_sheet(images: Tensor | Images, rows: NDArray[np.int64]) -> NDArray[np.f
 
     Grey photographs get three channels, because the sheet draws a single channel as ink on white.
     """
+    # Floats are drawn as they are; uint8 is scaled from 0 to 255 to the range [-1, 1].
     if isinstance(images, Tensor):
         x = images[rows].numpy().astype(np.float64)
         if images.is_floating_point():

@@ -82,17 +82,20 @@ def evaluate(
     >>> len(done.scores), done.measures.auc.value
     (66, 1.0)
     """
+    # Scores of all pairs, and the genuine and the impostor scores sorted separately.
     compared = _compared(embeddings, protocol)
     same, fold = protocol.pairs.same, protocol.pairs.fold
     scores = scoring.cosines(*compared[:3], noun=compared.noun)
     by_kind = ranked.rank(scores, same)
     impostors = len(by_kind.impostor)
-    within = ranked.resolved(fars, impostors)
-    folded = len(np.unique(fold)) > 1
+    within = ranked.resolved(fars, impostors)  # FARs of at least one impostor pair
+    folded = len(np.unique(fold)) > 1  # otherwise no accuracy
 
+    # Intervals, with fewer replicates for millions of pairs, whose measures vary little anyway.
     intervals: Intervals = {}
     settings = None
     if replicates:
+        # Over identities if possible; otherwise over pairs, with a note that says so.
         identities, note = _identities(protocol, compared)
         settings = IntervalSettings(
             replicates=min(replicates, max(2, _WEIGHED_PAIRS // len(scores))),
@@ -113,6 +116,7 @@ def evaluate(
         )
         intervals = {name: (one.low, one.high) for name, one in drawn.items()}
 
+    # Each measure by the exact rule; accuracy and TAR also by arcface_torch's rule.
     measures = Measures(
         protocol=protocol.name,
         flip=flip,
@@ -164,6 +168,7 @@ def _compared(embeddings: ArrayLike, protocol: Protocol) -> _Compared:
         raise ValueError(f"embeddings must have shape ({len(protocol.images)}, d), got {e.shape}")
     if protocol.templates is None:
         return _Compared(e, p.first, p.second, "image")
+    # Pairs name templates by number; translate them to rows of the pooled embeddings.
     pooled = templates.pool(e, *protocol.templates)
     return _Compared(pooled.embeddings, pooled.rows(p.first), pooled.rows(p.second), "template")
 
@@ -219,6 +224,7 @@ def _identity_of_entries(protocol: Protocol, identity: NDArray[np.int64]) -> NDA
     """The identity of each image, or of each template if the protocol has templates."""
     if protocol.templates is None:
         return identity
+    # The first image of each template, by rising template number, which is the order of `pool`.
     _, start = np.unique(protocol.templates.template, return_index=True)
     return identity[start]
 
@@ -229,6 +235,7 @@ def _identities(
     """The identities of each pair; or None, and the reason for intervals over pairs."""
     if protocol.identity is None:
         return None, "the identities are unknown, so the intervals are over pairs and too narrow"
+    # The identities in each pair, of images or of templates alike.
     own = _identity_of_entries(protocol, protocol.identity)
     pair = own[compared.first], own[compared.second]
     people = len(np.unique(np.concatenate(pair)))

@@ -29,14 +29,16 @@ def identify(
     Sizes, rank-k rates and TPIR at each FPIR that the probes can resolve; the reason alone where
     fewer than two identities have several images.
     """
+    # First entry of each identity.
     _, first, counts = np.unique(identity, return_index=True, return_counts=True)
     several = np.flatnonzero(counts > 1)
-    enrolled = several[::2]
+    enrolled = several[::2]  # every second one; the others are strangers
     if len(enrolled) < 2:
         return NoIdentification(
             reason=f"a gallery needs two identities with several images, got {len(several)}"
         )
     gallery = first[enrolled]
+    # Everything but the enrolled entries is a probe, of people enrolled or not.
     probes = np.setdiff1d(np.arange(len(identity)), gallery)
     search = identification.search(
         embeddings[gallery], identity[gallery], embeddings[probes], identity[probes]
@@ -51,6 +53,6 @@ def identify(
         tpir_at_fpir=tuple(
             TpirAtFpir(fpir=fpir, value=identification.tpir_at_fpir(search, fpir).tpir)
             for fpir in FPIRS
-            if fpir * without_mate >= 1
+            if fpir * without_mate >= 1  # a lower FPIR allows no false answer at all
         ),
     )

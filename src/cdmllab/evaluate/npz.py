@@ -24,6 +24,7 @@ def read(path: Path) -> Protocol:
     DataError : the file is missing, is not an ``.npz`` or lacks an array; or as `Protocol`
     """
     with npz.opened(path) as stored:
+        # A converted bin has arrays of its own, such as the encoded images: see `bins`.
         is_bin = set(stored.files) >= set(bins.KEYS)
         arrays = {} if is_bin else protocol_checks.checked(stored, path)
     if is_bin:
@@ -31,6 +32,7 @@ def read(path: Path) -> Protocol:
     images, same = arrays["images"], arrays["same"]
     fold = arrays.get("fold", np.zeros(len(same), dtype=np.int64))
     with reading(path, "a protocol"):
+        # `Protocol` raises a plain ValueError; add the file's name to it.
         try:
             drawn = Pairs(arrays["first"], arrays["second"], same.astype(bool), fold)
             return Protocol(str(path), InMemory(images), drawn, arrays.get("identity"))

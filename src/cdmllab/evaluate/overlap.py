@@ -103,19 +103,25 @@ def find(
             f"duplicates cannot be found in {protocol.name}: its images are a tensor, not uint8"
         )
     judged_images: Images = protocol.images
+    # With a network that confirms, the hash may suggest more.
     allowed = bits if bits is not None else ALONE_BITS if backbone is None else WIDE_BITS
     total = len(source) + len(judged_images)
+    # Hash the protocol's images plain and mirrored; plain hashes suffice
+    # for the training set, as a mirrored copy on either side is then found.
     ours = _hashed(judged_images, total, 0, progress)
     theirs = _hashed(source, total, len(judged_images), progress)[0]
     parts = [perceptual.near(theirs, one, allowed) for one in ours]
+    # A pair may be found both ways: keep the better one.
     pairs = _once(*(np.concatenate(values) for values in zip(*parts, strict=True)))
     cosines = None
+    # Drop the suggestions that the embeddings do not confirm.
     if backbone is not None:
         use = partial(preprocessing.apply, preprocessing=preprocessing.check(prepare or {}))
         cosines = _cosines(source, judged_images, pairs, backbone, use)
         confirmed = cosines >= cosine
         pairs = perceptual.Near(*(values[confirmed] for values in pairs))
         cosines = cosines[confirmed]
+    # Touched: an image of a shared person, or a near-duplicate of a training image.
     shared, touched = _people(protocol, names)
     touched[pairs.second] = True
     accuracy = None if backbone is None else _accuracy(protocol, touched, backbone, use)
@@ -124,6 +130,7 @@ def find(
 
 def plain_name(name: str) -> str:
     """Normalise a name that data sets spell differently: ``George_W_Bush``, ``george w. bush``."""
+    # Any run of other characters becomes one space, such as underscores, dots and hyphens.
     return " ".join(re.sub(r"[^a-z0-9]+", " ", name.lower()).split())
 
 
@@ -159,6 +166,7 @@ def _cosines(
     if len(pairs.first) == 0:
         return np.zeros(0)
     size = getattr(backbone, "size", None)
+    # Embed each image once, however many pairs it is in; `left` and `right` index the unique rows.
     rows, left = np.unique(pairs.first, return_inverse=True)
     others, right = np.unique(pairs.second, return_inverse=True)
     trained = _embedded(source.read(rows), backbone, use, size)
@@ -190,6 +198,7 @@ def _people(protocol: Protocol, names: Sequence[str]) -> tuple[tuple[str, ...], 
     known = {plain_name(name) for name in names}
     shared = [k for k, name in enumerate(protocol.names) if plain_name(name) in known]
     touched |= np.isin(protocol.identity, shared)
+    # Of the shared people, name only those with an image in the protocol.
     in_images = set(protocol.identity[touched].tolist())
     return tuple(protocol.names[k] for k in shared if k in in_images), touched
 
@@ -205,6 +214,7 @@ def _accuracy(
     scores = scoring.cosines(embeddings, pairs.first, pairs.second)
     clean = ~(touched[pairs.first] | touched[pairs.second])
     values = {"pairs": float(len(clean)), "pairs_without": float(clean.sum())}
+    # Without folds that have both kinds of pairs, there is no accuracy for this part.
     for name, some in (
         ("all", np.ones(len(clean), dtype=bool)),
         ("without", clean),

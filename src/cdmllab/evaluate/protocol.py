@@ -53,6 +53,7 @@ class Protocol:
             raise ValueError(
                 f"all {p:,} pairs of protocol {self.name} are {kind}, but both kinds are needed"
             )
+        # Every array of the pairs has one entry per pair, every array of the images one per image.
         for key, array in zip(Pairs._fields, self.pairs, strict=True):
             if array.shape != (p,):
                 raise ValueError(
@@ -65,6 +66,7 @@ class Protocol:
                 raise ValueError(
                     f"protocol {self.name}: {key} must have shape ({n},), got {values.shape}"
                 )
+        # Of templates, `first` and `second` are numbers, which `templates.pool` checks.
         rows = np.stack(self.pairs[:2])
         beyond = rows[(rows < 0) | (rows >= n)]
         if self.templates is None and len(beyond):
@@ -81,6 +83,8 @@ class Protocol:
             return None
         if self.templates is None:
             return self.identity[self.pairs.first], self.identity[self.pairs.second]
+        # The identity of a template is that of its first
+        # image; `number` rises, so bisection finds it.
         number, start = np.unique(self.templates.template, return_index=True)
         own = self.identity[start]
         first, second = (own[np.searchsorted(number, side)] for side in self.pairs[:2])
@@ -91,10 +95,11 @@ class Protocol:
 
         Images that are not a tensor enter with the arrays of their attribute `content`.
         """
+        # Type and shape are hashed as well: equal bytes of another shape are other data.
         sha256 = hashlib.sha256(
             f"{self.name}: {len(self.images)} images, {', '.join(self.nuisances)}".encode()
         )
-        content = (
+        content = (  # file-backed images describe themselves
             (self.images,)
             if isinstance(self.images, Tensor)
             else getattr(self.images, "content", ())

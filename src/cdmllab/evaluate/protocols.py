@@ -102,7 +102,8 @@ def load(
     CdmlLabError : there is no such protocol, its data is missing, or `square` is given and the
         images are not aligned faces
     """
-    square = None if square == WHOLE else square
+    square = None if square == WHOLE else square  # all of it, so nothing is cropped
+    # The face lab draws its people from a seed, called the world; other sets have one only.
     if world and not in_lab(name):
         raise CdmlLabError(
             f"only protocols of the face lab have worlds: {name} cannot be drawn from world {world}"
@@ -112,6 +113,7 @@ def load(
         return _lab(prefix, recipe, size, square, world)
     if name in _TABLE:
         return _TABLE[name].load(size, square)
+    # Not a name: a file, or an error that suggests a similar name.
     (name,) = matching([name])
     return cropped(_READERS[Path(name).suffix](Path(name)), square, size)
 
@@ -141,9 +143,12 @@ def _lab(
     prefix: str, recipe: str, size: int | None, square: Square | None = None, world: int = 0
 ) -> Protocol:
     face_px = size or FACE_PX
+    # Render the complete face so large that its crop
+    # has the network's size, within the lab's limits.
     if square is not None:
         face_px = min(max(side_of_whole(square, face_px), SIZES[0]), SIZES[1])
     drawn = lab.load(recipe, size=face_px, seed=world, **_LAB[prefix])
+    # Nuisances by name and unit, such as "yaw (degrees)", each of shape [n].
     nuisances = {
         f"{factor} ({about.unit})" if about.unit else factor: drawn.nuisances.values[factor]
         .double()
@@ -158,6 +163,7 @@ def _lab(
 
 
 def _about_lab(prefix: str, recipe: str) -> str:
+    # The options of the prefix in words, after the recipe's own description.
     notes = [", every pair" if _LAB[prefix].get("every_pair") else ""]
     notes += [f", without {' and '.join(PLAIN_WITHOUT)}" if _LAB[prefix].get("without") else ""]
     return lab.about(recipe) + "".join(notes)
@@ -176,6 +182,7 @@ def _lfw(about: str, name: str, view: str, folds: tuple[int, ...] = ()) -> Proto
 
 _READERS: dict[str, Callable[[Path], Protocol]] = {".npz": npz.read, ".bin": npz.bin_file}
 
+# Every recipe of the lab exists in each of these variants.
 _LAB: dict[str, dict[str, Any]] = {
     "lab": {},
     "lab-validation": {"part": "validation"},
@@ -227,6 +234,6 @@ _TABLE: dict[str, ProtocolEntry] = {
         )
         for prefix, options in _LAB.items()
         for recipe in lab.names()
-        if recipe != lab.TEMPLATES or set(options) <= {"part"}
+        if recipe != lab.TEMPLATES or set(options) <= {"part"}  # templates have no other variants
     },
 }

@@ -40,6 +40,7 @@ def album(
     ------
     ValueError : as for `render`
     """
+    # Person by person: 0, 0, 1, 1, .. with images start, start + 1, start, ..
     identity = torch.arange(people).repeat_interleave(each)
     index = start + torch.arange(each).repeat(people)
     images = render(first + identity, index=index, seed=seed, size=size, strength=strength)

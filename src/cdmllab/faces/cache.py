@@ -88,6 +88,8 @@ def fill(
     except Timeout:
         raise CdmlLabError(f"another process is filling {folder}: wait until it ends") from None
     with lock:
+        # In this order: the parameters are claimed before any pixel is written, and the journal is
+        # read before the file gets its full length, in which a chunk never written is all zeros.
         _claim(world, folder)
         path, total_bytes = folder / IMAGES, int(np.prod(array_shape(world)))
         finished = finished_chunks(world, folder)
@@ -143,6 +145,7 @@ def _make_room(path: Path, total_bytes: int) -> None:
 
 def _probe(cached: CachedWorld[Any]) -> None:
     """Render a few images again, so that the cache of another renderer version is rejected."""
+    # The first, the middle and the last image.
     rows = np.unique(np.linspace(0, len(cached) - 1, _PROBES).astype(np.int64))
     kept, fresh = cached.read(rows), cached.world.read(rows)
     # A mean difference is tolerated: the pixels of CPU and GPU differ by a fraction of a level.

@@ -71,7 +71,7 @@ def finished_chunks(world: World, folder: Path) -> dict[int, int]:
     if not path.exists() or not images.exists():
         return {}
     length, image_bytes = images.stat().st_size, 3 * world.size * world.size
-    ends = [rows.stop * image_bytes for rows in chunks(world)]
+    ends = [rows.stop * image_bytes for rows in chunks(world)]  # the byte after each chunk
     finished = {}
     for entry in read_journal(path):  # skips a last line that a kill cut short
         number, checksum = entry.get("chunk"), entry.get("crc32")

@@ -40,6 +40,7 @@ def render_chunks(
     CdmlLabError : a worker process has ended unexpectedly
     """
     rows = list(chunks(world))
+    # Images of an earlier, stopped rendering.
     ready = len(world) - sum(rows[number].stop - rows[number].start for number in missing)
 
     # Only this process appends to the journal, so its lines never interleave.
@@ -51,6 +52,7 @@ def render_chunks(
             progress(ready, len(world))
 
     slices = {number: rows[number] for number in missing}
+    # A GPU is kept busy by one process; with one worker, or one chunk, a second process is no gain.
     if world.device.type != "cpu":
         _render_on_device(world, folder, slices, finished)
     elif workers <= 1 or len(missing) == 1:
@@ -97,6 +99,7 @@ def _render_in_processes(
                 f"ran out of memory, or your script starts its work outside its main guard. In "
                 f"that case {GUARD}"
             ) from None
+        # For instance Ctrl-C: drop the waiting chunks instead of rendering them first.
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -62,6 +62,7 @@ def lay(image: Tensor, colour: Tensor, cover: Tensor) -> None:
 def tint(image: Tensor, colour: Tensor, cover: Tensor) -> None:
     """Multiply an image by a colour (3,) or (b, 3) where `cover` (b, h, w) is 1, in place."""
     colour = colour.expand(image.shape[0], 3)
+    # 1 + (colour - 1) x cover: no change where the cover is 0.
     image.mul_(
         torch.addcmul(
             torch.ones((), device=cover.device), (colour - 1.0)[:, :, None, None], cover[:, None]
@@ -74,6 +75,7 @@ def value_noise(device: torch.device) -> Tensor:
     """Tileable value noise in three octaves, of variance 1: shape (1, 1, 256, 256)."""
     total = torch.zeros(1, 1, 256, 256)
     for octave, cells in enumerate((64, 128, 256)):
+        # One random number per cell; each octave has half the cell size and 0.6 of the amplitude.
         lattice = (
             hashing.uniform(hashing.key(77, octave, torch.arange(cells)), cells)[None, None] - 0.5
         )
@@ -89,6 +91,7 @@ def value_noise(device: torch.device) -> Tensor:
 
 def noise(u: Tensor, v: Tensor) -> Tensor:
     """Smooth noise of variance 1 at coordinates (b, h, w); their unit is one tile of 64 cells."""
+    # Wrap to one tile, and map it to [-1, 1] for `grid_sample`.
     position = torch.stack([u - u.floor(), v - v.floor()], dim=-1) * 2.0 - 1.0
     texture = value_noise(u.device).expand(u.shape[0], 1, 256, 256)
     return torch.nn.functional.grid_sample(

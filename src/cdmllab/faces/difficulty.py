@@ -53,6 +53,7 @@ class Responses(NamedTuple):
         Shape (b, len(FACTORS)), in the order of `FACTORS`.
         """
         strengths = nuisances.strengths().double().cpu().numpy()
+        # Linear between the measured strengths.
         drops = [
             np.interp(strengths[:, i], STRENGTHS, self.lost[name]) for i, name in enumerate(FACTORS)
         ]
@@ -84,6 +85,7 @@ def measure(embed: Embed, *, size: int, people: int = 200, seed: int = 0) -> Res
     who = torch.arange(people) + _FROM
     latents, index = identity.latents(seed, who), torch.zeros_like(who)
 
+    # The same people and the same index, so that only the given factors differ.
     def embeddings(**factors: float) -> Floats:
         n = nuisance.nuisances(seed, who, index, strength=0.0, **factors)
         pixels = render_latents(latents, n, size).permute(0, 2, 3, 1).numpy()
@@ -93,6 +95,7 @@ def measure(embed: Embed, *, size: int, people: int = 200, seed: int = 0) -> Res
 
     lost = {}
     for name, factor in FACTORS.items():
+        # Without contrast the lamp's direction hardly shows.
         fixed = {"contrast": 0.5} if name == "light_azimuth" else {}
         neutral = embeddings(**fixed)
         varied = [embeddings(**fixed, **{name: s * factor.high}) for s in STRENGTHS[1:]]
@@ -144,6 +147,7 @@ def variance_shares(
     ValueError : all these images are equally hard
     """
     parts = (responses or known()).parts(world.nuisances(np.asarray(rows)))
+    # Covariances with the sum of the parts: they add up to the variance of the sum.
     parts = parts - parts.mean(axis=0)
     total = parts.sum(axis=1)
     variance = float((total**2).mean())
@@ -169,9 +173,10 @@ def easiness(difficulty: ArrayLike, mislabelled: ArrayLike | None = None) -> Ten
     """
     d = np.asarray(difficulty, dtype=np.float64)
     if mislabelled is not None:
-        d = np.where(np.asarray(mislabelled, dtype=bool), np.inf, d)
+        d = np.where(np.asarray(mislabelled, dtype=bool), np.inf, d)  # harder than any image
     rank = np.empty(len(d))
     rank[np.argsort(d, kind="stable")] = np.arange(len(d))
+    # All wrong labels share the last rank, since none of them is harder than another.
     if mislabelled is not None:
         rank[np.isinf(d)] = len(d) - 1
     return torch.from_numpy(1.0 - 2.0 * rank / max(len(d) - 1, 1)).float()

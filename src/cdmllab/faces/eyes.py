@@ -51,12 +51,13 @@ def paint(
     lift = plane(0.012 + 0.016 * t["eye_tilt"] - 0.008 * pose["age"])
     w = y - plane(ey) - lift * u
     arch = (1.0 - u * u).clamp(min=0.0)
-    soft = max(pixel, 0.012)
+    soft = max(pixel, 0.012)  # width of edges, also in large images
     # Upper lid: highest a little towards the nose; lower lid: flatter, lowest a little outwards.
     upper = tall * arch.sqrt() * (0.55 + 0.45 * arch) * (1.0 - 0.16 * u)
     lower = -0.60 * tall * arch * (1.0 + 0.22 * u)
     outside = (u.abs() - 1.0) * wide
     above, below = w - upper, lower - w
+    # Negative in the opening: below the upper lid, above the lower one, between the corners.
     opening = torch.maximum(torch.maximum(above, below) * 0.85, outside)
     open_ = inside(opening, pixel) * front
 
@@ -94,26 +95,31 @@ def paint(
 
     # The eyeball: white, inner corner, iris, pupil, and the shadow of the upper lid.
     lay(albedo, _rgb(albedo, 0.70, 0.66, 0.63).expand(len(x), 3), open_)
+    # The white is darker towards the corners, where the ball turns away; the inner one is pink.
     corner = smooth((u.abs() - 0.35) * 1.4)
     tint(albedo, _rgb(albedo, 0.52, 0.42, 0.40), corner * open_)
     inner = spot((u + 0.95) * 5.0, (w + 0.2 * tall) * 28.0)
     lay(albedo, _rgb(albedo, 0.60, 0.28, 0.26).expand(len(x), 3), inner * open_ * 0.8)
     radius = plane(0.0625 + 0.002 * t["eye_size"])
     gaze_x, gaze_y = plane(pose["gaze_x"]), plane(pose["gaze_y"])
+    # Both eyes look the same way, so the gaze is mirrored back on the left.
     ix, iy = u * wide - side * gaze_x, w - 0.008 - gaze_y
     r = (ix * ix + iy * iy).sqrt()
     iris = t["iris"] * t["iris"]
     eye = open_ * inside(r - radius, soft)
     lay(albedo, iris * 0.9, eye)
+    # From 0 at the centre to 1 at the rim of the iris,
+    # which is dark; light glows in its lower half.
     depth = (r / radius).clamp(max=1.0)
     tint(albedo, _rgb(albedo, 0.22, 0.22, 0.25), eye * smooth((depth - 0.62) * 2.6) * 0.85)
     glow = eye * spot(ix / radius * 1.5, (iy / radius + 0.45) * 1.9)
     lay(albedo, (iris * 2.2 + 0.02).clamp(max=0.9), glow * 0.55)
-    lay(
+    lay(  # the pupil
         albedo,
         _rgb(albedo, 0.006, 0.005, 0.006).expand(len(x), 3),
         open_ * inside(r - 0.43 * radius, soft),
     )
+    # The shadow of the lid.
     tint(albedo, _rgb(albedo, 0.36, 0.32, 0.32), open_ * smooth(1.0 + above * 26.0))
 
     # Lashes: a dark line that thickens outwards along the upper lid, a lighter one below.
@@ -131,6 +137,7 @@ def paint(
     lay(albedo, lash * 4.0 + 0.03, rim * front * plane(0.30 + 0.25 * female))
 
     _brows(albedo, x, y, side, front, t, pose, pixel, ex)
+    # On the eyeball the skin's gloss is replaced by two highlights, on the same side in both eyes.
     gloss.mul_(1.0 - 0.7 * open_)
     shine = inside(
         ((ix * side + 0.018) ** 2 + (iy - 0.020) ** 2).sqrt() - 0.0125, max(pixel * 0.8, 0.012)
@@ -155,9 +162,10 @@ def _brows(
     height = plane(0.158 + 0.018 * t["brow_height"] - 0.026 * male + 0.038 * pose["brow"])
     height = height + side * plane(0.005 * t["asymmetry"])
     half = 0.168
-    q = (x.abs() - plane(ex) - 0.012) / half
+    q = (x.abs() - plane(ex) - 0.012) / half  # from -1 at the inner end to 1 at the outer end
     tilt = plane(0.016 * t["brow_tilt"] + 0.004)
     arch = plane(0.036 + 0.013 * t["brow_arch"] - 0.020 * male)
+    # The line of the brow: tilted, arched, and moved at its inner end by a frown.
     middle = (
         height
         + tilt * q
@@ -168,6 +176,7 @@ def _brows(
     taper = (
         thick * (1.0 - 0.62 * smooth((q + 0.1) * 0.85)) * (0.80 + 0.20 * smooth((q + 1.0) * 2.0))
     )
+    # Offset from the line; single hairs would only flicker in small images.
     off = y - middle
     hairs = torch.sin((q * 34.0 - off * 190.0) + 2.0 * torch.sin(q * 9.0)) * (
         0.003 if pixel < 0.035 else 0.0

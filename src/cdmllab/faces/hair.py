@@ -81,11 +81,13 @@ def shell(
     """
     v, azimuth = template.grid(rows, columns, age.device)
     degree = math.pi / 180.0
+    # Elevation from -pi/2 to pi/2, and azimuth, 0 in front and pi at the back.
     elevation = torch.asin(v)[None, :, None]
     turn = azimuth[None, None, :]
     away = turn.abs()
     side = torch.sign(plane(t["part_side"]))
     male = plane(t["male"])
+    # How far the hairline has receded: in men, with age, if they tend to it.
     thin = plane(age) * male * smooth(plane(t["hairline"]) + 0.6)
     front = (
         plane(style["front"] * degree) + 0.045 * plane(t["hairline"].clamp(-1.0, 1.5)) + 0.16 * thin
@@ -93,13 +95,16 @@ def shell(
     front = front - plane(style["sweep"] * degree) * side * torch.sin(turn * 1.6)
     # The hairline recedes over the temples, more with age in men.
     bay = (0.06 + 0.10 * thin + 0.05 * male) * torch.exp(-(((away - 0.55) / 0.24) ** 2))
+    # Styles that start this high, receding and bald, have deeper bays over the temples.
     bay = bay + plane(style["front"] > 50.0) * 0.28 * torch.exp(-(((away - 0.50) / 0.30) ** 2))
     front = front + bay * (plane(style["front"]) > 25.0)
+    # From the front to the side: the hairline drops along the temple to the lower edge.
     down = plane(style["side"] * degree)
     drop = smooth((away - 0.82 - 0.04 * plane(t["face_width"])) / 0.50)
     line = torch.lerp(front, down, drop)
     back = smooth((away - 1.50) / 0.35)
     behind = plane(style["nape"] * degree)
+    # Short hair leaves the ear free: the edge rises around it.
     ear = (
         0.22
         * torch.exp(-(((away - 1.62) / 0.22) ** 2))
@@ -107,6 +112,7 @@ def shell(
         * (plane(style["side_thick"]) < 0.15)
     )
     line = torch.lerp(line, behind, back) + ear
+    # Where the line is steep, elevation overstates the distance to it.
     steep = 1.0 + 1.1 * torch.exp(-(((away - 1.07) / 0.20) ** 2))
     field = (elevation - line) / steep
     # A bald head keeps a wreath of hair around the sides and the back.
@@ -116,11 +122,13 @@ def shell(
         torch.minimum(elevation + 0.5, 0.42 + 0.1 * plane(t["hairline"]) - elevation),
     )
     field = torch.lerp(field, wreath, bare)
+    # Thickness goes over from that of the sides to that of the top.
     over = smooth((elevation - 0.15) / 0.75)
     thick = torch.lerp(plane(style["side_thick"]), plane(style["top_thick"]), over) * plane(
         1.0 + 0.14 * t["hair_volume"]
     )
     rise = smooth(field / plane(style["rise"] * degree) + 0.12)
+    # Swept styles are fuller on one side.
     quiff = 1.0 + 0.22 * side * torch.sin(turn) * plane((style["sweep"] > 5.0).float())
     phase = plane(t["hair_curl"]) * 3.0
     curl = plane(style["curl"])
@@ -160,6 +168,7 @@ def strands(
     a, b, c = (
         plane(e[:, 0]) * x + plane(e[:, 1]) * y + plane(e[:, 2]) * z for e in (first, second, pole)
     )
+    # The angle around the pole is the same all along a strand, so noise in it makes strands.
     turn = torch.atan2(a, b)
     curl = plane(style["curl"])
     wavy = (
@@ -177,6 +186,7 @@ def strands(
     hn = nx * plane(half[:, 0]) + ny * plane(half[:, 1]) + nz * plane(half[:, 2])
     hp = plane((half * pole).sum(1))
     along = (hp - normal_pole * hn) * (1.0 - normal_pole * normal_pole).clamp(min=0.02).rsqrt()
+    # Shifted along the strand, and a little differently from strand to strand.
     shifted = along + 0.10 * grain + 0.10
     shine = torch.exp(-(shifted * shifted) * 26.0) * hn.clamp(min=0.0) * (1.0 - 0.55 * curl)
     return Strands(tone(t, age, grain), shine * (1.0 + 0.3 * grain).clamp(min=0.0), grain)

@@ -36,6 +36,7 @@ def key(*counters: Tensor | int) -> Tensor:
     state = torch.zeros((), dtype=torch.int64)
     for counter in counters:
         number = torch.as_tensor(counter, dtype=torch.int64)
+        # Mixed before and after, so that the order of the counters matters.
         state = mix(state.to(number.device) ^ mix(number))
     return state
 
@@ -45,8 +46,9 @@ def uniform(keys: Tensor, numbers: int) -> Tensor:
 
     They have 24 random bits. The largest of the 2^24 values rounds to 1; none is 0.
     """
+    # As in SplitMix64: the n-th number is mixed from the key plus n times the golden ratio.
     lanes = torch.arange(1, numbers + 1, dtype=torch.int64, device=keys.device)
-    bits = _shift(mix(keys[:, None] + lanes * _GOLDEN), 40)
+    bits = _shift(mix(keys[:, None] + lanes * _GOLDEN), 40)  # the upper 24 bits
     drawn: Tensor = (bits.to(torch.float32) + 0.5) / (1 << 24)
     return drawn
 
@@ -64,10 +66,12 @@ def pixel_noise(keys: Tensor, channels: int, height: int, width: int) -> Tensor:
     faster than `mix`.
     """
     count = channels * height * width
+    # The counter is spread by an odd multiplier before the key is added.
     x = (
         torch.arange(count, dtype=torch.int32, device=keys.device) * 0x2C1B3C6D
         + (keys & 0x7FFFFFFF).to(torch.int32)[:, None]
     )
+    # Xor-shift-multiply rounds; the masks make torch's arithmetic shift a logical one.
     x = (x ^ ((x >> 16) & 0xFFFF)) * 0x7FEB352D
     x = (x ^ ((x >> 15) & 0x1FFFF)) * (0x846CA68B - (1 << 32))
     x = x ^ ((x >> 16) & 0xFFFF)

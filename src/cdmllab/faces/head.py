@@ -64,6 +64,7 @@ class Bumps:
             for n in (x, y, z, wide, outer, up, down, height)
         ]
         self.rows.append(row)
+        # Mirrored, the width towards the middle is on the other side.
         if pair:
             self.rows.append([-row[0], row[1], row[2], row[4], row[3], row[5], row[6], row[7]])
 
@@ -72,14 +73,15 @@ class Bumps:
         x, y, z, west, east, up, down, height = (
             torch.stack(c, dim=1)[:, :, None] for c in zip(*self.rows, strict=True)
         )
-        flat = (x * x + z * z).sqrt()
-        far = (flat * flat + y * y).sqrt()
-        across = azimuth - torch.atan2(x, z)
+        flat = (x * x + z * z).sqrt()  # distance from the vertical axis
+        far = (flat * flat + y * y).sqrt()  # distance from the centre
+        across = azimuth - torch.atan2(x, z)  # difference in azimuth
         along = (v - y / far) * far * far / flat  # difference in y at the point, to first order
-        across = across * flat
+        across = across * flat  # as a length
+        # Each direction has its own width on either side of the point.
         columns = torch.exp(-0.5 * (across / torch.where(across < 0, west, east)) ** 2) * height
         rows = torch.exp(-0.5 * (along / torch.where(along < 0, down, up)) ** 2)
-        return rows.transpose(1, 2) @ columns
+        return rows.transpose(1, 2) @ columns  # [b, rows, columns], summed over bumps
 
 
 def bumps(t: Traits, pose: Pose) -> Bumps:
@@ -223,6 +225,7 @@ def build(
     """
     device = shell.device
     v, azimuth = template.grid(rows, columns, device)
+    # Faces are widened at the sides and lengthened at chin and crown.
     across = ((1.0 - v * v)[:, None] * azimuth.sin() ** 2)[None]
     scale = 1.0 + _plane(0.042 * t["face_width"] + 0.03 * (t["male"] - 0.5)) * across
     scale = (
@@ -234,9 +237,11 @@ def build(
     d_s = torch.nn.functional.pad(
         (radius[:, :, 2:] - radius[:, :, :-2]) * (0.25 * (columns - 1)), (1, 1), mode="replicate"
     )
+    # Neighbouring rows are 2 / (rows - 1) apart in v, which gives the factor; ends repeat.
     d_v = (radius[:, 2:] - radius[:, :-2]) * (0.25 * (rows - 1))
     d_v = torch.cat([d_v[:, :1], d_v, d_v[:, -1:]], dim=1)
     d_azimuth = d_s * (0.5 * torch.cos(0.5 * azimuth))
+    # The local mean minus the radius: positive in hollows. Larger textures average more texels.
     soft = torch.nn.functional.avg_pool2d(
         radius[:, None],
         (9, 9) if rows > 80 else (5, 5),

@@ -157,7 +157,7 @@ def restyled(vectors: Tensor, strength: Tensor, keys: Tensor) -> Tensor:
     share = strength[rows, None]
     out = vectors.clone()
     # The squares of the two weights add up to 1, so that the mixture is standard normal again.
-    cells = (rows[:, None], columns[None, :])
+    cells = (rows[:, None], columns[None, :])  # broadcast: the hair latents of the chosen rows
     out[cells] = (1.0 - share * share).sqrt() * vectors[cells] + share * other
     return out
 
@@ -195,14 +195,17 @@ def traits(vectors: Tensor) -> Traits:
             f"identity latents have shape (b, {len(LATENTS)}), got {tuple(vectors.shape)}"
         )
     t: Traits = dict(zip(LATENTS, vectors.float().unbind(1), strict=True))
-    male = torch.sigmoid(4.0 * t["sex"])
+    male = torch.sigmoid(4.0 * t["sex"])  # most faces are clearly one or the other
     t["male"] = male
+    # From 0 to 1: the share of people with less pigment.
     melanin = _portion(t["melanin"])
     dark = _portion(0.85 * t["hair_melanin"] + 0.9 * t["melanin"] + 0.15).clamp(min=0.0)
+    # Very dark skin never comes with light hair, nor with light eyes below.
     dark = torch.maximum(dark, (melanin * 1.5 - 0.35).clamp(0.0, 1.0))
     t["skin"] = ramp(_SKIN, melanin) * (
         1.0 + 0.035 * t["undertone"][:, None] * torch.tensor([0.3, 0.2, -1.0], device=male.device)
     )
+    # Red hair needs light skin.
     red = ((t["hair_red"] - 0.9) * 1.6).clamp(0.0, 1.0) * (1.0 - melanin * 1.6).clamp(0.0, 1.0)
     auburn = torch.tensor([0.60, 0.29, 0.13], device=male.device)
     t["hair"] = torch.lerp(ramp(_HAIR, dark), auburn.expand(len(male), 3), red[:, None] * 0.9)
@@ -214,6 +217,7 @@ def traits(vectors: Tensor) -> Traits:
         1.0 - melanin
     ).clamp(0.0, 1.0)
     t["beard"] = ((t["beard"] + 0.35) * 0.8).clamp(0.0, 1.0) * ((male - 0.6) * 2.5).clamp(0.0, 1.0)
+    # Choose a style by the cumulative frequencies of the sex.
     weights = [torch.tensor(w, device=male.device).float() for w in (_MALE, _FEMALE)]
     shares = [(w / w.sum()).cumsum(0) for w in weights]
     edges = torch.where((male > 0.5)[:, None], shares[0], shares[1])

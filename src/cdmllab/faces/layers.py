@@ -15,13 +15,16 @@ from cdmllab.faces.head import HeadShape, Pose
 
 def background(d: Tensor, X: Tensor, Y: Tensor) -> Tensor:
     """A blurred room, linear (b, 3, h, w): two colours and two soft patches of light."""
+    # Colours as cosines of a hue, a third of a turn apart for red, green and blue.
     hue = d[:, 0] * (2.0 * torch.pi)
     shift = torch.tensor([0.0, 2.1, 4.2], device=d.device)
     base = 0.36 + 0.20 * d[:, 1:2] + 0.05 * torch.cos(hue[:, None] + shift)
     other = base * (0.55 + 0.35 * d[:, 2:3]) + 0.03 * torch.cos(hue[:, None] + 1.5 + shift)
+    # The two colours meet along a line in a random direction.
     share = smooth(0.5 + 0.32 * (X * plane(d[:, 3] - 0.5) * 2.0 + Y * plane(d[:, 4])))
     out = torch.lerp(other[:, :, None, None], base[:, :, None, None], share[:, None])
     for k in (5, 6):
+        # A light patch and a dark one.
         glow = spot(
             (X - plane(d[:, k] * 3.0 - 1.5)) * 1.3, (Y - plane(d[:, 12 - k] * 1.6 - 0.4)) * 1.3
         )
@@ -50,11 +53,13 @@ def torso(
     d: Tensor,
 ) -> None:
     """Draw neck, shoulders and clothes; `turn` (b,) is the yaw in radians."""
+    # The hue and the brightness of the clothes, and the cut of the collar.
     hue = d[:, 22:23] * (2.0 * torch.pi) + torch.tensor([0.0, 2.1, 4.2], device=d.device)
     cloth = (0.03 + 0.42 * d[:, 23:24] ** 1.6) * (1.0 + 0.42 * torch.cos(hue))
     cloth = torch.cat([cloth, d[:, 21:22]], 1)
     half_turn = 0.55 * turn  # shoulders follow the head about half the way
     shape, albedo = body.torso(camera.X, camera.Y - 0.03, half_turn, t, pose, cloth, camera.pixel)
+    # The axes of the body in image space: it turns about the vertical only.
     c, s, zero = half_turn.cos(), half_turn.sin(), torch.zeros_like(turn)
     frame = (
         torch.stack([c, zero, s], 1),
@@ -104,10 +109,11 @@ def hanging_hair(
         torch.stack([-sy, zero, cy], 1),
     )
     direction, half = light.turned(lamp.direction, *frame), light.turned(lamp.half, *frame)
+    # The half vector's component along the upright strands, see `hair.strands`.
     ny, hn = shape.normal[1], light.dot(shape.normal, half)
     along_strand = plane(half[:, 1]) - ny * hn
     shine = torch.exp(-(along_strand - 0.12).square() * 30.0) * hn.clamp(min=0.0)
-    lit = smooth(shape.y * 0.5 + 1.05)
+    lit = smooth(shape.y * 0.5 + 1.05)  # darker towards the ends
     colour = light.shade(
         colour, shape.normal, lamp, direction, frame[1], lit, lit, light.WRAP_PLAIN
     )
@@ -135,10 +141,10 @@ def face(
     direction, half = light.turned(lamp.direction, *frame), light.turned(lamp.half, *frame)
     normal = (hit.nx, hit.ny, hit.nz)
     x, y, z = hit.x, hit.y, hit.z
-    front = smooth((z - 0.12) * 4.0)
+    front = smooth((z - 0.12) * 4.0)  # 1 where it faces forward, 0 from the ears on
     albedo = skin.base(x, y, z, front, t, pose)
     wet = skin.features(albedo, x, y, z, front, t, pose, camera.pixel)
-    oily = 0.35 + 0.65 * spot(x * 2.6, (y - 0.10) * 1.3) * front
+    oily = 0.35 + 0.65 * spot(x * 2.6, (y - 0.10) * 1.3) * front  # forehead and nose shine most
     # Eyes and brows are painted in a window around them only, which takes a fraction of the time.
     at, _ = camera.window((0.0, 0.07, 0.75), 0.70)
     skin_part, oily_part = at.cut(albedo), at.cut(oily)
@@ -152,6 +158,7 @@ def face(
     oily.mul_(1.0 - cloth)
     lock = hair.strands(t, style, pose["age"], (x, y, z), normal, half, camera.pixel)
     ragged = plane(style["ragged"])
+    # Hair begins at the hairline, with an edge as ragged as the style's.
     covered = smooth((hit.field + ragged * 0.50 * lock.grain) / (ragged * 1.9) + 0.40)
     # A soft shadow on the skin just outside the hairline.
     near_hair = smooth((hit.field + 0.16) * 6.0) * (1.0 - covered)
@@ -174,8 +181,10 @@ def face(
         lit * (0.55 + 0.45 * open_),
         light.WRAP_SKIN,
     )
+    # Highlights are of the lamp alone; skin has them where no hair covers it.
     key = plane(lamp.key) * lit
     bare = (1.0 - covered) * key
+    # A broad highlight and a narrow one, each stronger on lips and teeth.
     shine = light.gloss(normal, half, 20.0) * (0.060 * oily + 0.05 * wet) + light.gloss(
         normal, half, 90.0
     ) * (0.03 * oily + 0.14 * wet)

@@ -31,11 +31,14 @@ def lamp(azimuth: Tensor, contrast: Tensor, details: Tensor) -> Lamp:
     """
     # At azimuth 0 the lamp is 22 degrees to one side: light from the camera flattens a face.
     home = torch.where(details[:, 0] < 0.5, -1.0, 1.0) * 22.0
+    # The neutral angle counts less and less as the lamp turns to 90 degrees.
     turn = (home * (1.0 - azimuth.abs() / 90.0) + azimuth) * (torch.pi / 180.0)
     rise = 0.42 + 0.42 * details[:, 1]
+    # `rise` is the lamp's elevation in radians.
     direction = torch.stack([turn.sin() * rise.cos(), rise.sin(), turn.cos() * rise.cos()], 1)
     half = direction + torch.tensor([0.0, 0.0, 1.0], device=azimuth.device)
     half = half / half.norm(dim=1, keepdim=True)
+    # More contrast is a brighter lamp in darker surroundings.
     return Lamp(direction, half, 0.96 + 0.22 * contrast, 0.40 - 0.34 * contrast)
 
 
@@ -65,10 +68,12 @@ def shade(
     wrap : see `WRAP_SKIN`
     """
     facing = dot(normal, direction)
+    # A little darker from below.
     sky = (0.80 + 0.20 * dot(normal, sky_up)) * open_ * plane(lamp.sky)
     out = torch.empty_like(albedo)
     for i, w in enumerate(wrap):
         bright = (
+            # Wrapped Lambert: surfaces turned away from the lamp are lit up to a cosine of -w.
             ((facing + w) * (1.0 / (1.0 + w))).clamp_(min=0.0) * lit * (plane(lamp.key) * _KEY[i])
         )
         torch.mul(albedo[:, i], bright.add_(sky, alpha=_SKY[i]), out=out[:, i])

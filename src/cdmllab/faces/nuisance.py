@@ -120,10 +120,12 @@ def nuisances(
         if name in factors:
             values[name] = _fixed(name, factor, factors[name], keys)
             continue
+        # Only a share `often` of the images has the factor at all.
         value = factor.reach * strength * size * (chance < factor.often).float()
         if factor.unit == "degrees":
             value = value * (0.4 + 0.6 * size)  # mostly near frontal, as in photographs
         values[name] = torch.where(sign < 0.5, -value, value) if factor.low < 0.0 else value
+    # The keys of pixel noise and restyling are unrelated to the draws.
     return Nuisances(values, draws[:, 3 * len(FACTORS) :], hashing.mix(keys + 1))
 
 

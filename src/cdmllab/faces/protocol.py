@@ -67,6 +67,7 @@ class LabProtocol:
         """The images of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
         chosen = np.atleast_1d(np.asarray(rows, dtype=np.int64))
         missing = np.unique(chosen[~self._rendered[chosen]])
+        # Render what has not been read before, each image once.
         if len(missing):
             rows_, device = torch.from_numpy(missing), fastest()
             drawn = render_latents(

@@ -28,7 +28,7 @@ __all__ = [
 Part = Literal["test", "validation"]
 
 TEMPLATES = templates.NAME
-_PARTS = {"test": RESERVED, "validation": RESERVED + 200_000}
+_PARTS = {"test": RESERVED, "validation": RESERVED + 200_000}  # the first person of each
 KEPT_BYTES = 512 * 2**20  # memory for the images of protocols that `load` keeps
 _kept: dict[tuple[object, ...], LabProtocol] = {}  # least recently used first
 
@@ -82,10 +82,11 @@ def load(
             f"part must be one of {', '.join(map(repr, get_args(Part)))}; got {part!r}"
         )
     key = (name, size, seed, part, every_pair, without)
+    # Popped and stored again, which moves it to the end of the dictionary.
     protocol = _kept.pop(key, None) or _create(name, size, seed, part, every_pair, without)
     _kept[key] = protocol  # at the end: used last
     while len(_kept) > 1 and sum(kept.nbytes for kept in _kept.values()) > KEPT_BYTES:
-        del _kept[next(iter(_kept))]
+        del _kept[next(iter(_kept))]  # the first is the least recently used
     return protocol
 
 

@@ -50,9 +50,12 @@ class Camera:
     def window(self, point: tuple[float, float, float], reach: float) -> "tuple[Window, Camera]":
         """The square within `reach` of a point of the head, and cameras for this square only."""
         size = self.X.shape[2]
+        # The side is the same for all images, so that their windows are one tensor.
         side = min(size, int(2.0 * reach / self.pixel) + 2)
         away = torch.tensor(point, device=self.origin.device) - self.origin
         across, along = (away * self.right).sum(1), (away * self.up).sum(1)
+        # Rows run downwards and image coordinates upwards,
+        # hence the minus; windows stay in the image.
         left, top = (
             ((place + HALF_VIEW - reach) / self.pixel).floor().clamp(0, size - side).long()
             for place in (across, -along)
@@ -177,10 +180,12 @@ def march(head: HeadShape, c: Camera) -> Hit:
     The gap |p| - R(direction of p) is positive outside the head and approximates the distance to
     its surface. Each ray keeps the point with the smallest gap: its hit, or its closest approach.
     """
+    # Points at t = 0, and the common direction of the parallel rays.
     foot = [c.affine(axis) for axis in _axes(c)]
     dx, dy, dz = (_plane(-c.towards[:, i]) for i in range(3))
     # Start where the ray enters the sphere around the head, or nearest to it if it misses.
     bound = _plane(head.radius.amax(dim=(1, 2, 3)))
+    # A quadratic equation for |foot + t d| = bound, with d of length 1.
     middle = foot[0] * dx + foot[1] * dy + foot[2] * dz
     squared = foot[0] ** 2 + foot[1] ** 2 + foot[2] ** 2
     t = -middle - (middle * middle - squared + bound * bound).clamp_(min=0.0).sqrt_()
@@ -199,7 +204,7 @@ def march(head: HeadShape, c: Camera) -> Hit:
         across = (z > 0.55 * far) & (middle + t > -0.65 * far)
         pace = torch.where(across, _CAREFUL, pace)
         before, step = gap, pace * gap
-        ahead = -(middle + t)
+        ahead = -(middle + t)  # from here to the closest approach to the centre
         t = t + step
     # A ray that has not arrived yet: extrapolate the gap to its closest approach, where the rate at
     # which it shrinks has fallen to 0.
@@ -217,6 +222,7 @@ def march(head: HeadShape, c: Camera) -> Hit:
     ny = y * over - w * flat2
     nz = z * over + a * x + w * y * z
     length = (nx * nx + ny * ny + nz * nz).rsqrt()
+    # The gap divided by the length of the gradient is a distance; the edge is one pixel wide.
     cover = (1.0 - nearest.clamp(min=0.0) * length.clamp(min=0.5) / c.pixel).clamp_(0.0, 1.0)
     return Hit(x, y, z, nx * length, ny * length, nz * length, -nearest_t, cover, cavity, field)
 
@@ -233,8 +239,10 @@ def shadow(head: HeadShape, hit: Hit, light: Tensor) -> Tensor:
     """
     lx, ly, lz = (_plane(light[:, i]) for i in range(3))
     open_ = torch.ones_like(hit.x)
+    # Distance along the light, and how sharp the shadow is that falls from there.
     for far_t, hardness in ((0.05, 9.0), (0.11, 6.0), (0.20, 4.0), (0.36, 3.0)):
         s, v, _, far = directions(hit.x + far_t * lx, hit.y + far_t * ly, hit.z + far_t * lz)
         gap = far - sample(head.radius, s, v)[:, 0]
+        # An entirely free point is 1, one just at the surface 0.75.
         open_ = torch.minimum(open_, (0.75 + hardness * gap / (far_t * 6.0)).clamp_(0.0, 1.0))
     return open_

@@ -126,17 +126,19 @@ def compose(
     if recipe.lookalike:
         groups.append((len(kinds) - 1, _SIBLINGS))
     k = recipe.images
+    # Rows: group by group, person by person, image by image.
     person = np.tile(np.repeat(np.arange(cast), k), len(groups))
     group = np.repeat(np.arange(len(groups)), cast * k)
     who = torch.from_numpy(person + people + np.array([shift for _, shift in groups])[group])
     tag = zlib.crc32(name.encode())  # protocols share their people, but not their images
+    # Image numbers: up to ten per group, in a range of the protocol's own.
     index = torch.from_numpy(np.tile(np.arange(k), len(groups) * cast) + 10 * group) + tag
     ranges = [{**kinds[kind], **dict.fromkeys(without, (0.0, 0.0))} for kind, _ in groups]
     n = _draw(seed, who, index, recipe.strength, ranges, torch.from_numpy(group))
     latents = identity.latents(seed, who)
     sibling = torch.from_numpy(group == len(kinds))
     if recipe.lookalike:
-        model = identity.latents(seed, who[sibling] - _SIBLINGS)
+        model = identity.latents(seed, who[sibling] - _SIBLINGS)  # who a lookalike resembles
         share = recipe.lookalike
         # Weights whose squares add up to 1: lookalikes are standard normal too.
         latents[sibling] = share * model + (1.0 - share * share) ** 0.5 * latents[sibling]
@@ -155,6 +157,7 @@ def _draw(
     """Nuisances of a strength, replaced in each group by values drawn from its ranges."""
     n = nuisance.nuisances(seed, who, index, strength=strength)
     factors = list(nuisance.FACTORS)
+    # Two draws per factor: a value and a sign.
     draws = hashing.uniform(hashing.key(seed, 0xD05E, who, index), 2 * len(factors))
     values = dict(n.values)
     for number, kind in enumerate(ranges):
@@ -185,11 +188,12 @@ def _pair(person: NDArray[np.int64], recipe: ProtocolRecipe, kinds: int, seed: i
     a, b = rows[0], rows[kinds - 1]
     impostors = rows[-1] if recipe.lookalike else None
     k = recipe.images
+    # Of one kind: pairs of different images. Of two: every image with every other.
     if kinds == 1:
         i, j = np.triu_indices(k, k=1)
     else:
         i, j = (grid.ravel() for grid in np.indices((k, k)))
-    each = recipe.per_fold // PEOPLE
+    each = recipe.per_fold // PEOPLE  # genuine pairs per person, and impostor pairs
     if each * PEOPLE != recipe.per_fold or each > len(i):
         raise ValueError(
             f"per_fold must be a multiple of {PEOPLE} and at most {PEOPLE * len(i)} with {k} "
@@ -231,6 +235,7 @@ def _every_pair(person: NDArray[np.int64], rows: NDArray[np.int64], kinds: int) 
         else:
             second = rows[kinds - 1 :, cast].ravel()
             a, b = (side.ravel() for side in np.meshgrid(first, second, indexing="ij"))
+        # Rows of lookalikes come last; they have their model's number but are other people.
         who, lookalike = person.ravel(), b >= rows[:kinds].size
         same = (who[a] == who[b]) & ~lookalike
         folds.append(Pairs(a, b, same, np.full(len(a), f)))

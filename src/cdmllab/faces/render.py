@@ -108,6 +108,7 @@ def render_latents(latents: Tensor, nuisances: Nuisances, size: int = 112) -> Te
         raise ValueError(
             f"{len(latents)} latent vectors do not match {len(nuisances.keys)} nuisances"
         )
+    # In parts, since every image needs some dozens of tensors of its size.
     step = max(1, _CHUNK_PIXELS.get(latents.device.type, 100_000) // (size * size))
     out = torch.empty(len(latents), 3, size, size, dtype=torch.uint8, device=latents.device)
     with torch.no_grad():
@@ -137,6 +138,7 @@ def _image(latents: Tensor, n: Nuisances, size: int) -> Tensor:
     value, d = n.values, n.details
     t = identity.traits(identity.restyled(latents, value["restyling"], n.keys))
     age = value["age"]
+    # Expression, gaze and age move the face; `d` has what else is random.
     pose = expression.parts(d[:, 0], value["expression"]) | {"age": age}
     pose["gaze_x"], pose["gaze_y"] = 0.010 * (d[:, 1] - 0.5), 0.006 * (d[:, 2] - 0.5)
     camera = raymarch.camera(value["yaw"], value["pitch"], value["roll"], size)
@@ -148,7 +150,7 @@ def _image(latents: Tensor, n: Nuisances, size: int) -> Tensor:
     style = hair.styles(t)
     turn = value["yaw"] * (torch.pi / 180.0)
     # Neck and shoulders are drawn in the rows below `body.TOP` only.
-    low = int((raymarch.HALF_VIEW - body.TOP) / camera.pixel)
+    low = int((raymarch.HALF_VIEW - body.TOP) / camera.pixel)  # the first of these rows
     below = replace(camera, Y=camera.Y[:, low:])
     layers.torso(scene[:, :, low:], nearest[:, low:], below, lamp, turn, t, pose, d)
     # Hanging hair, glasses and hands are rare: only the images that have them are drawn.
@@ -164,6 +166,7 @@ def _image(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         )
         scene[some], nearest[some] = layer, depth
 
+    # The head: its shape as a texture, the points where rays meet it, its colours.
     rows, columns = template.texture_size(size)
     shape = head.build(t, pose, *hair.shell(t, style, age, rows, columns), rows, columns)
     hit = raymarch.march(shape, camera)
@@ -174,6 +177,7 @@ def _image(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         props.ear(side, part, depth, near, lamp, t, style)
         at.put(scene, part)
         at.put(nearest, depth)
+    # In front of the head, drawn over everything before.
     some = value["glasses"].nonzero()[:, 0]
     if len(some):
         part = scene[some]
@@ -186,6 +190,7 @@ def _image(latents: Tensor, n: Nuisances, size: int) -> Tensor:
         part = scene[some]
         props.hand(part, camera.rows(some), value["occlusion"][some], d[some, 16:22])
         scene[some] = part
+    # The camera: exposure and colours, then blur, then noise, as in a sensor.
     image = camera_effects.develop(scene, value["exposure"], value["colour_cast"])
     return camera_effects.grain(
         camera_effects.soften(image, value["blur"], value["low_resolution"]),

@@ -11,9 +11,9 @@ from cdmllab.faces.identity import Traits
 
 def base(x: Tensor, y: Tensor, z: Tensor, front: Tensor, t: Traits, pose: Pose) -> Tensor:
     """Linear albedo of the skin without any features: shape (b, 3, h, w)."""
-    skin = t["skin"] * t["skin"]
+    skin = t["skin"] * t["skin"]  # from display to linear, see `develop`
     albedo = skin[:, :, None, None].expand(-1, -1, *x.shape[1:]).clone()
-    xa = x.abs()
+    xa = x.abs()  # both sides at once
     blotch = noise(x * 0.09 + 0.31, y * 0.09 + z * 0.05)
     albedo.mul_(1.0 + 0.022 * blotch[:, None])
     rosy = _rgb(x, 1.06, 0.80, 0.80)
@@ -82,13 +82,16 @@ def _mouth(
 ) -> Tensor:
     half = plane(head.mouth_half_width(t, pose))
     full_u, full_l = (plane(f) for f in head.lip_heights(t, pose["age"]))
+    # From -1 to 1 across the mouth; `arch` is 1 in the middle and 0 at the corners.
     q = (x / half).clamp(-1.3, 1.3)
     q2 = q * q
     arch = (1.0 - q2).clamp(min=0.0)
     corner = plane(pose["corner"] + 0.008 * t["mouth_corner"] + 0.010)
     line = plane(head.mouth_centre(t)) + corner * q2 + 0.0045 * torch.cos(q * 7.0) * arch
+    # An open mouth parts the lips, the lower one more.
     gape = plane(pose["open"]) * 0.16 * arch
     top, bottom = line + 0.30 * gape, line - 0.70 * gape
+    # Cupid's bow.
     bow = 1.0 - 0.30 * spot(q * 7.0, q * 0.0) + 0.16 * spot((q.abs() - 0.24) * 5.0, q * 0.0)
     upper = top + full_u * arch * (0.50 + 0.50 * arch) * bow
     lower = bottom - full_l * arch.sqrt() * (0.30 + 0.70 * arch)
@@ -97,11 +100,13 @@ def _mouth(
     lips = inside(torch.maximum(torch.maximum(y - upper, lower - y), outside), soft) * front
     skin = t["skin"] * t["skin"]
     rose = torch.tensor([[0.90, 0.40, 0.40]], device=x.device)
+    # Lips are rosier in women; above a threshold, lipstick covers the rose.
     rich = (0.80 - 0.50 * t["male"] + 0.12 * t["lip_colour"]).clamp(0.15, 0.95)
     colour = skin * torch.lerp(torch.ones_like(rose), rose, rich[:, None])
     lipstick = ((t["lip_colour"] - 0.6) * (0.6 - t["male"])).clamp(0.0, 0.75)[:, None]
     colour = torch.lerp(colour, torch.tensor([[0.36, 0.045, 0.06]], device=x.device), lipstick)
     lay(albedo, colour, lips * 0.88)
+    # The upper lip is in shadow, and the lower one throws one.
     tint(albedo, _rgb(x, 0.70, 0.62, 0.64), lips * smooth((y - line + 0.004) * 60.0) * 0.65)
     tint(
         albedo,
@@ -121,6 +126,7 @@ def _mouth(
         teeth * inside(outside + 0.10 * half, 0.03) * front * plane(pose["teeth"].clamp(0.0, 1.0))
     )
     lay(albedo, _rgb(x, 0.68, 0.64, 0.57).expand(len(x), 3), teeth)
+    # The corners are a little darker.
     ends = spot((q.abs() - 1.02) * 12.0, (y - line) * 60.0) * front
     tint(albedo, _rgb(x, 0.55, 0.42, 0.40), ends * 0.6)
     return (lips * (1.0 - gap_cover) * inside(y - line, 0.02)) * 0.9 + teeth * 0.5
@@ -140,18 +146,21 @@ def _wrinkles(
     fold_colour = _rgb(x, 0.62, 0.50, 0.47)
     wing = plane(head.nose_wing(t))
     tip, mouth = plane(head.nose_tip(t)), plane(head.mouth_centre(t))
+    # The fold from the nose to the mouth, deeper with age and with a smile.
     along = ((tip + 0.02 - y) / (tip + 0.02 - mouth)).clamp(-0.2, 1.4)
     fold = stripe(xa - wing - 0.035 - 0.135 * along**1.0 + 0.03 * along * along, 0.008, 0.034)
     fold = fold * smooth(along * 5.0 + 0.4) * smooth((1.25 - along) * 3.0) * front
     tint(
         albedo, fold_colour, fold * (0.22 + 0.75 * age + 0.45 * plane(pose["smile"])).clamp(max=1.0)
     )
+    # Three lines across the forehead, deeper with age and with raised brows.
     wave = y + 0.012 * torch.cos(x * 9.0 + plane(t["mole_x1"])) - 0.02 * xa
     lines = torch.zeros_like(x)
     for level, weight in ((0.30, 0.8), (0.375, 1.0), (0.45, 0.85)):
         lines = lines + weight * stripe(wave - level, 0.0055, max(soft, 0.016))
     raised = (age * 1.1 - 0.25 + 0.5 * plane(pose["brow"].clamp(min=0.0))).clamp(0.0, 0.85)
     tint(albedo, fold_colour, lines * inside(xa - 0.36, 0.25) * front * raised)
+    # Two upright lines between the brows.
     frown = (
         stripe(xa - 0.042, 0.006, max(soft, 0.018))
         * inside((y - 0.155).abs() - 0.045, 0.06)
@@ -162,6 +171,7 @@ def _wrinkles(
         fold_colour,
         frown * (0.8 * age - 0.15 + plane(-pose["furrow"]).clamp(min=0.0)).clamp(0.0, 0.9),
     )
+    # Crow's feet: three lines that fan out from the outer corner of the eye.
     ex, ey = head.eye_centre(t)
     rx, ry = xa - plane(ex) - 0.11, y - plane(ey)
     fan = torch.zeros_like(x)
@@ -175,9 +185,11 @@ def _spots(
     albedo: Tensor, x: Tensor, xa: Tensor, y: Tensor, front: Tensor, t: Traits, pixel: float
 ) -> None:
     offset = plane(t["mole_x2"]) * 0.37  # so that no two people have the same freckles
+    # Freckles where smooth noise is high, on nose and cheeks.
     dots = smooth((noise(x * 0.52 + offset, y * 0.52 + offset) - 1.0) * 1.6)
     where = spot((xa - 0.22) * 3.0, (y + 0.18) * 4.5) * front
     tint(albedo, _rgb(x, 0.62, 0.46, 0.36), dots * where * plane(t["freckles"]) * 0.95)
+    # Up to three moles, the next one for people with a higher latent.
     for k, least in ((1, 0.1), (2, 0.8), (3, 1.5)):
         mx, my = (
             plane(0.30 * t[f"mole_x{k}"].clamp(-1.6, 1.6)),
@@ -206,6 +218,7 @@ def _beard(
     goatee = inside(
         ((x / (half * 0.95)) ** 2 + ((y - mouth + 0.20) / 0.24) ** 2 - 1.0) * 0.1, 0.08
     ) * (z > 0.2)
+    # Jaw, moustache and goatee make up the beard; its shape decides about the cheeks.
     cheeks = smooth((1.1 - shape) * 2.0)
     clean = spot(x / (half * 0.92), (y - mouth + 0.01) / 0.075)
     region = torch.maximum(jaw * cheeks, torch.maximum(moustache * 0.95, goatee))
@@ -213,6 +226,7 @@ def _beard(
     grain = noise(x * 0.55 + 0.1 * y, y * 0.24) * min(1.0, 0.026 / pixel)
     thick = plane(t["beard"])
     cover = (region * (thick * 1.25 + 0.11 * thick * grain)).clamp(0.0, 0.94)
+    # Shaved beards leave a bluish shade, more under dark hair.
     shade = plane(((t["male"] - 0.5) * 2.0).clamp(0.0, 1.0)) * jaw.maximum(moustache)
     tint(
         albedo,

@@ -18,6 +18,7 @@ _DEPTH = (0.60, 0.73, 0.80, 0.825, 0.80, 0.83, 0.84, 0.82, 0.80, 0.84, 0.865, 0.
 
 def texture_size(size: int) -> tuple[int, int]:
     """Rows (v) and columns (s) of the direction textures for images of `size` pixels."""
+    # Small images need fewer texels: there is still more than one for each pixel of the face.
     return (64, 80) if size <= 48 else (112, 144)
 
 
@@ -42,9 +43,10 @@ def _profile(y: Tensor, values: tuple[float, ...]) -> Tensor:
 
 def _inside_face(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     width = _profile(y, _WIDTH)
+    # Behind the axis the face has a constant depth; the exponent above 2 makes it a little boxy.
     depth = torch.where(z > 0, _profile(y, _DEPTH), 0.55)
     ring = (x.abs() / width) ** 2.15 + (z.abs() / depth) ** 2.15 <= 1.0
-    above_jaw = y > -1.06 + 0.34 * (0.72 - z).clamp(min=0.0)
+    above_jaw = y > -1.06 + 0.34 * (0.72 - z).clamp(min=0.0)  # the jaw rises towards the ear
     return ring & above_jaw & (y < 0.62)
 
 
@@ -52,6 +54,7 @@ def _inside_face(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
 def mean_radius(rows: int, columns: int, device: torch.device) -> Tensor:
     """Radius of the mean head in every direction: shape (rows, columns)."""
     v, azimuth = (a.double() for a in grid(rows, columns, torch.device("cpu")))
+    # Unit vectors in all directions.
     level = (1.0 - v * v).clamp(min=0.0).sqrt()[:, None]
     x, z, y = level * azimuth.sin(), level * azimuth.cos(), v[:, None].expand(rows, columns)
     # The skull: |(p - centre) / axes| = 1, solved for p = t d.
@@ -65,7 +68,7 @@ def mean_radius(rows: int, columns: int, device: torch.device) -> Tensor:
     skull = (b + (b * b - a * c).sqrt()) / a
     # The face has no closed form: the last of many samples along a direction that is inside it.
     face = torch.full_like(skull, 0.3)
-    for t in torch.linspace(0.3, 1.5, 241, dtype=torch.float64):
+    for t in torch.linspace(0.3, 1.5, 241, dtype=torch.float64):  # steps of 0.005
         face = torch.where(_inside_face(x * t, y * t, z * t), t, face)
     # A smooth maximum joins the two without a crease.
     k = 24.0
@@ -79,6 +82,7 @@ def _soften(radius: Tensor, columns: int) -> Tensor:
     reach = int(3 * sigma) + 1
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=radius.dtype) / sigma) ** 2)
     taps = taps / taps.sum()
+    # Blur the columns and transpose, twice: both directions, and the original layout.
     for _ in range(2):
         wide = torch.nn.functional.pad(radius[None], (reach, reach), mode="replicate")[0]
         radius = (wide.unfold(1, 2 * reach + 1, 1) @ taps).T

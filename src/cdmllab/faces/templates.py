@@ -29,12 +29,14 @@ def draw(size: int, seed: int, people: int) -> LabProtocol:
     """
     templates = np.arange(PEOPLE * EACH)
     owner = templates // EACH + people + _FROM
+    # Two numbers per template: how many images, and from how many media.
     shape = hashing.uniform(
         hashing.key(seed, 0x7E3, torch.from_numpy(templates + people)), 2
     ).numpy()
     images = 1 + (shape[:, 0] * 5).astype(np.int64)
     media = np.minimum(1 + (shape[:, 1] * 3).astype(np.int64), images)
     template = np.repeat(templates, images)
+    # The number of each image within its template; images take turns with the media.
     frame = np.arange(len(template)) - np.repeat(np.cumsum(images) - images, images)
     medium = frame % media[template]
 
@@ -74,10 +76,12 @@ def _frames(seed: int, who: Tensor, template: Tensor, medium: Tensor, frame: Ten
 def _pair(seed: int) -> Pairs:
     """All genuine pairs of templates, and `IMPOSTORS` random impostor pairs, in one fold."""
     rng = np.random.default_rng((seed, 0x1B))
+    # Templates of one person are consecutive.
     start = np.arange(PEOPLE)[:, None] * EACH
     i, j = np.triu_indices(EACH, k=1)
     genuine = np.stack([(start + i).ravel(), (start + j).ravel()], axis=1)
     total = PEOPLE * EACH
+    # Of all pairs of templates of different people, draw without repetition.
     a, b = np.triu_indices(total, k=1)
     others = np.flatnonzero(a // EACH != b // EACH)
     drawn = np.sort(rng.choice(others, IMPOSTORS, replace=False))

@@ -71,7 +71,7 @@ class FaceWorld:
             "first": first,
         }
         for name, value in integers.items():
-            if not isinstance(value, int) or isinstance(value, bool):
+            if not isinstance(value, int) or isinstance(value, bool):  # a bool is an int
                 raise ValueError(f"{name} must be a whole number, got {value!r}")
         if num_identities < 2 or images_per_identity < 1:
             raise ValueError(
@@ -83,6 +83,7 @@ class FaceWorld:
         for name, share in (("strength", strength), ("label_noise", label_noise)):
             if not 0.0 <= share <= 1.0:
                 raise ValueError(f"{name} must lie in [0, 1], got {share}")
+        # People from `RESERVED` on are those of the protocols.
         if not 0 <= first <= first + num_identities <= RESERVED:
             raise ValueError(
                 f"identities {first:,} to {first + num_identities - 1:,} are not all in the range "
@@ -128,10 +129,12 @@ class FaceWorld:
     @functools.cached_property
     def labels(self) -> NDArray[np.int64]:
         """The label of each image, equal to `true_labels` except for label noise; shape (n,)."""
+        # Hashed per image, so that a label does not depend on which images are read.
         who, index = self._counters(np.arange(len(self)))
         draws = hashing.uniform(hashing.key(self.seed, 0x1AB, who, index), 2).numpy()
         # One draw decides whether a label is wrong and another which it is. More label noise thus
         # keeps the labels that are already wrong.
+        # At least 1, so that a wrong label differs from the true one.
         step = 1 + (draws[:, 1] * (self.num_identities - 1)).astype(np.int64)
         wrong = (self.true_labels + step) % self.num_identities
         return np.where(draws[:, 0] < self.label_noise, wrong, self.true_labels)
@@ -153,6 +156,7 @@ class FaceWorld:
     def read(self, rows: ArrayLike) -> NDArray[np.uint8]:
         """The images of some rows, in their order: uint8 of shape (rows, size, size, 3), RGB."""
         who, _ = self._counters(rows)
+        # Everything follows from person and index, so any rows can be rendered in any order.
         vectors = identity.latents(self.seed, who.to(self.device))
         images = render_latents(vectors, self.nuisances(rows), self.size)
         channels_last: NDArray[np.uint8] = images.permute(0, 2, 3, 1).contiguous().cpu().numpy()
@@ -196,5 +200,6 @@ class FaceWorld:
             raise ValueError(
                 f"rows must lie in 0 .. {len(self) - 1}, got {chosen.min()} .. {chosen.max()}"
             )
+        # Rows are person by person: the person's number, and the index of their image.
         who = torch.from_numpy(chosen // self.images_per_identity + self.first)
         return who, torch.from_numpy(chosen % self.images_per_identity)

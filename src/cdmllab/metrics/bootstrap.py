@@ -79,20 +79,23 @@ def intervals(
             f"replicates must be 2 or more and confidence in (0, 1), got {replicates} and "
             f"{confidence}"
         )
+    # Falling scores, in the order that `weighted` expects; ties keep the order of the list.
     order = np.argsort(-s, kind="stable")
     s, y = s[order], y[order]
     draw = _pairs(len(s)) if identities is None else _people(*identities, order, y)
     curve = weighted.WeightedCurve(s, y)
     folds = None if fold is None else weighted.Folds(s, y, np.asarray(fold)[order])
+    # Draw in portions, so that memory depends on neither the pairs nor the replicates.
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[Floats]] = {}
     for part in _portions(replicates, max(1, _CELLS // len(s))):
-        w = draw(rng, part)
+        w = draw(rng, part)  # [part, p]
         values = curve.measures(w, fars)
         if folds is not None:
             values["accuracy"] = folds.accuracy(w)
         for name, value in values.items():
             drawn.setdefault(name, []).append(value)
+    # Percentiles that leave equal tails on either side, such as 2.5 and 97.5.
     tails = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
     return {name: _interval(np.concatenate(parts), tails) for name, parts in drawn.items()}
 
@@ -129,6 +132,7 @@ def shares(
     if h.ndim != 1 or any(x.shape != h.shape for x in (a, b, k)):
         shapes = [x.shape for x in (h, a, b, k)]
         raise ValueError(f"hit, identities and part must have the same shape (p,), got {shapes}")
+    # Number the people 0 to n - 1, jointly for both sides; `both` holds first then second images.
     known, both = np.unique(np.concatenate([a, b]), return_inverse=True)
     n = len(known)
     if n < FEWEST_IDENTITIES:
@@ -137,11 +141,13 @@ def shares(
     cells, cell_of = np.unique((k * n + both[: len(a)]) * n + both[len(a) :], return_inverse=True)
     cell_parts, one, other = cells // n**2, cells // n % n, cells % n
     total, hits = np.bincount(cell_of).astype(np.float64), np.bincount(cell_of, weights=h)
+    # First cell of each part.
     starts = np.flatnonzero(np.append(True, cell_parts[1:] != cell_parts[:-1]))
     rng = np.random.default_rng(seed)
     shares_drawn = []
     for size in _portions(replicates, max(1, _CELLS // len(cell_parts))):
         drawn = rng.multinomial(n, np.full(n, 1.0 / n), size=size).astype(np.float64)
+        # A genuine pair has one person, who counts once: w, not w squared.
         w = drawn[:, one] * np.where(one == other, 1.0, drawn[:, other])
         with np.errstate(invalid="ignore"):  # NaN if a draw has nobody of a part
             shares_drawn.append(
@@ -173,13 +179,16 @@ def _people(
     first: ArrayLike, second: ArrayLike, order: NDArray[np.int64], same: NDArray[np.bool_]
 ) -> Draw:
     """Draw people, and weight the pairs in `order` by them."""
+    # Both sides are sorted like the scores, to fall in line with `same`.
     a, b = np.asarray(first), np.asarray(second)
     if a.shape != same.shape or b.shape != same.shape:
         raise ValueError(f"identities must have shape {same.shape}, got {a.shape} and {b.shape}")
     a, b = a[order], b[order]
+    # Equal identities must mean a genuine pair; the
+    # error names the first contradiction in the list.
     wrong = np.flatnonzero((a == b) != same)
     if len(wrong):
-        k = int(wrong[order[wrong].argmin()])
+        k = int(wrong[order[wrong].argmin()])  # position in falling order
         kind = "genuine" if same[k] else "impostor"
         raise ValueError(f"pair {order[k]} is {kind}, but its identities are {a[k]} and {b[k]}")
     known, both = np.unique(np.concatenate([a, b]), return_inverse=True)
@@ -199,6 +208,8 @@ def _pairs(count: int) -> Draw:
     """Draw pairs."""
 
     def draw(rng: np.random.Generator, replicates: int) -> Floats:
+        # Draw pair numbers, then shift each replicate
+        # into a range of its own: one bincount for all.
         drawn = rng.integers(0, count, size=(replicates, count))
         drawn += np.arange(replicates)[:, None] * count
         return (

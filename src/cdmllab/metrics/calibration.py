@@ -50,10 +50,12 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> Rate:
     """
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"successes must lie between 0 and trials, got {successes} of {trials}")
+    # The squared normal quantile; 3.84 for a confidence of 95 %.
     z2 = NormalDist().inv_cdf(0.5 + _confidence(confidence) / 2.0) ** 2
     p = successes / trials
     middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
     half = (z2 * (p * (1 - p) / trials + z2 / (4 * trials**2))) ** 0.5 / (1 + z2 / trials)
+    # For no hits the lower end is exactly 0, for all hits the upper is 1: the formula would round.
     low = 0.0 if successes == 0 else middle - half
     high = 1.0 if successes == trials else middle + half
     return Rate(p, low, high, trials)
@@ -82,6 +84,7 @@ def rates(
     """
     h, k = np.asarray(hit).astype(bool), np.asarray(part)
     plain = [wilson(int(h[k == n].sum()), int((k == n).sum()), confidence) for n in np.unique(k)]
+    # Too few people to resample: only the interval that assumes independent pairs is left.
     if people is None or len(np.unique(np.concatenate(people))) < bootstrap.FEWEST_IDENTITIES:
         return plain
     drawn = bootstrap.shares(h, people, k, replicates=replicates, confidence=confidence)
@@ -108,12 +111,14 @@ def threshold_at_far(scores: ArrayLike, same: ArrayLike, far: float) -> float:
     """
     i = rank(scores, same).impostor
     k = allowed(far, len(i))
-    if k == len(i):
+    if k == len(i):  # everything may be accepted
         return float(i[0])
+    # The highest impostor score that must be rejected, and the next higher one, if any.
     refused = i[len(i) - 1 - k]
     above = i[np.searchsorted(i, refused, side="right") :][:1]
     if len(above) == 0:  # the highest impostors tie: accepting one of them would accept too many
         return float(np.nextafter(refused, np.inf))
+    # Two neighbouring floats have no value between them, and their mean may round to the lower one.
     between = (refused + above[0]) / 2.0
     return float(between if between > refused else above[0])
 
@@ -168,17 +173,20 @@ def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) ->
     ------
     ValueError : NaN scores, no or only one kind of pairs, scores that are all the same
     """
+    # Standardised scores and a column of ones: the penalty and the steps then fit every scale.
     s, y = check(scores, same)
     centre, spread = float(s.mean()), float(s.std())
     if spread == 0.0:
         raise ValueError(f"all {len(s):,} scores are {s[0]:g}: they cannot be calibrated")
     x = np.stack([(s - centre) / spread, np.ones_like(s)], axis=1)
+    # Each kind has half of the weight, which makes the fitted log odds a likelihood ratio.
     weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum())
-    penalty = np.array([0.01 / len(s), 0.0])
+    penalty = np.array([0.01 / len(s), 0.0])  # none on the offset
     w = np.zeros(2)
     for _ in range(iterations):
-        p = _sigmoid(x @ w)
+        p = _sigmoid(x @ w)  # [p]
         gradient = x.T @ (weight * (p - y)) + penalty * w
+        # [2, 2], the Hessian
         curvature = (x * (weight * p * (1.0 - p))[:, None]).T @ x + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
         # A shortened step keeps Newton's method from overshooting where the sigmoid is flat.
@@ -186,6 +194,7 @@ def fit_calibrator(scores: ArrayLike, same: ArrayLike, iterations: int = 100) ->
         w = w - step / max(1.0, longest / 4.0)
         if longest < 1e-10:
             break
+    # Undo the standardisation, so that the map applies to raw scores.
     slope = float(w[0]) / spread
     return Calibrator(slope, float(w[1]) - slope * centre)
 
@@ -221,6 +230,7 @@ def reliability(
     bin_of = np.empty(len(p), dtype=np.int64)
     for k, rows in enumerate(parts):
         bin_of[rows] = k
+    # `bin_of` numbers the bins 0 to k - 1, and none is empty, so `rates` returns one rate per bin.
     stated = np.array([p[rows].mean() for rows in parts])
     observed, low, high, pairs = map(np.array, zip(*rates(y, bin_of, people), strict=True))
     error = float(np.average(np.abs(stated - observed), weights=pairs))
@@ -234,4 +244,5 @@ def _confidence(value: float) -> float:
 
 
 def _sigmoid(x: Floats) -> Floats:
+    # The hyperbolic tangent saturates where exp(-x) would overflow.
     return 0.5 * (1.0 + np.tanh(0.5 * x))

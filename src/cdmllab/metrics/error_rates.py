@@ -87,13 +87,16 @@ def by_nuisance(
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0.0).all():
         raise ValueError("the edges of bins must be two or more, in ascending order")
     k = len(edges) - 1
+    # Bins are closed on the left; only the last also contains its right edge, as in `np.histogram`.
     at = np.where(x == edges[-1], k - 1, np.searchsorted(edges, x, side="right") - 1)
     inside = (at >= 0) & (at < k)
     pairs = np.bincount(at[inside], minlength=k)
+    # Empty bins stay NaN; `rates` returns one rate for each bin that has pairs, in ascending order.
     table = np.full((k, 3), np.nan)
     if inside.any():
         bin_people = None
         if people is not None:
             bin_people = (np.asarray(people[0])[inside], np.asarray(people[1])[inside])
+        # Value, low, high.
         table[pairs > 0] = [rate[:3] for rate in rates(w[inside], at[inside], bin_people)]
     return Binned(edges, table[:, 0], table[:, 1], table[:, 2], pairs)

@@ -48,19 +48,24 @@ def fold_accuracy(squared_l2: ArrayLike, same: ArrayLike, fold: ArrayLike) -> Gr
     f = np.asarray(fold)
     if f.shape != d.shape:
         raise ValueError(f"fold must have shape {d.shape}, got {f.shape}")
-    _, f = np.unique(f, return_inverse=True)
+    _, f = np.unique(f, return_inverse=True)  # folds as 0 to k - 1
     k, t = int(f.max()) + 1, len(THRESHOLDS)
     if k < 2:
         raise ValueError(f"accuracy over folds needs at least two folds, got {k}")
     # The lowest threshold that accepts each pair.
     lowest = np.searchsorted(THRESHOLDS, d, side="right")
+    # One histogram over fold, kind and threshold; its running sum counts the accepted
+    # pairs. Pairs that no threshold accepts fall into the additional last cell.
     cell = (f * 2 + y) * (t + 1) + lowest
     accepted = np.bincount(cell, minlength=2 * k * (t + 1)).reshape(k, 2, t + 1).cumsum(axis=2)
     impostors, genuine = accepted[:, 0, -1], accepted[:, 1, -1]
     far, tar = accepted[:, 0, :t], accepted[:, 1, :t]  # counts
+    # Correct decisions: accepted genuine pairs, and impostor pairs that are not accepted.
     right = tar + impostors[:, None] - far  # [k, t]
+    # The best threshold on all other folds; argmax takes the lowest of several, as the rule says.
     best = np.argmax(right.sum(axis=0) - right, axis=1)
     per_fold = right[np.arange(k), best] / (genuine + impostors)
+    # A fold without one kind of pairs counts as a rate of zero, as in arcface_torch.
     rates = [
         np.mean(n / np.maximum(total, 1)[:, None], axis=0)
         for n, total in ((far, impostors), (tar, genuine))

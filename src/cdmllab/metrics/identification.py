@@ -64,6 +64,7 @@ def search(
         raise ValueError(
             f"a search needs at least two gallery entries and a probe, got {len(g)} and {len(q)}"
         )
+    # Sort the gallery by identity: duplicates become neighbours, and mates are found by bisection.
     order = np.argsort(gid, kind="stable")
     rising = gid[order]
     twice = np.flatnonzero(rising[1:] == rising[:-1])
@@ -72,21 +73,23 @@ def search(
         raise ValueError(
             f"the gallery contains identity {gid[one]} twice, as entries {one} and {other}"
         )
+    # An identity above all others is placed after the end; it then differs and has no mate.
     at = np.minimum(np.searchsorted(rising, pid), len(g) - 1)
-    mate = np.where(rising[at] == pid, order[at], -1)
+    mate = np.where(rising[at] == pid, order[at], -1)  # [p] gallery row, -1 without a mate
 
     mate_score, other_score, rank = (
         np.full(len(q), -np.inf),
         np.empty(len(q)),
         np.zeros(len(q), dtype=np.int64),
     )
-    height = max(1, _BLOCK_BYTES // (8 * len(g)))
+    height = max(1, _BLOCK_BYTES // (8 * len(g)))  # probes in a block
     for start in range(0, len(q), height):
         part = slice(start, start + height)
-        table = q[part] @ g.T
+        table = q[part] @ g.T  # [block, g]
         rows = np.flatnonzero(mate[part] >= 0)
         columns = mate[part][rows]
         own = table[rows, columns]
+        # Hide the mates, so that the maximum and the rank look at all other identities only.
         table[rows, columns] = -np.inf
         mate_score[start + rows] = own
         other_score[part] = table.max(axis=1)
@@ -106,6 +109,7 @@ def cmc(result: Search, ranks: int = 20) -> Floats:
     rank = _mated_ranks(result)
     if ranks < 1:
         raise ValueError(f"ranks must be 1 or more, got {ranks}")
+    # Ranks beyond the last requested one share a bin that is not counted; no rank is 0 here.
     counts = np.bincount(np.minimum(rank, ranks + 1), minlength=ranks + 2)
     shares: Floats = np.cumsum(counts[1 : ranks + 1]) / len(rank)
     return shares
@@ -154,7 +158,9 @@ def tpir_at_fpir(result: Search, fpir: float) -> OpenSet:
             f"an FPIR of {fpir:g} cannot be measured with {n:,} probes without a mate: "
             f"it must lie in [{1.0 / n:.3g}, 1]"
         ) from None
+    # Just above the highest stranger that must be rejected; ties with it are rejected as well.
     threshold = -np.inf if k == n else float(np.nextafter(strangers[n - 1 - k], np.inf))
+    # Only a mate that ranks first and reaches the threshold is an identification.
     right = (rank == 1) & (result.mate_score[result.mated] >= threshold)
     return OpenSet(float(right.mean()), float((strangers >= threshold).mean()), threshold)
 

@@ -38,6 +38,7 @@ def holm(p_values: ArrayLike) -> Floats:
     wrong = np.flatnonzero(~((p >= 0.0) & (p <= 1.0)))
     if len(wrong):
         raise ValueError(f"p-values must lie in [0, 1], but number {wrong[0]} is {p[wrong[0]]}")
+    # Multiply the smallest by m, the next by m - 1, and so on; the running maximum keeps the order.
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     adjusted = np.empty_like(p)

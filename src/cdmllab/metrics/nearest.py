@@ -51,10 +51,13 @@ def nearest(gallery: ArrayLike, probes: ArrayLike, k: int = 10) -> Nearest:
     if not 1 <= k <= len(g):
         raise ValueError(f"k must lie between 1 and the gallery's {len(g):,} entries, got {k}")
     q = _unit32(q, 0, "probe")
+    # Placeholders: row g does not exist, and any cosine is higher than minus infinity.
     best = Nearest(
         np.full((len(q), k), len(g), dtype=np.int64), np.full((len(q), k), -np.inf, np.float32)
     )
     for first in range(0, len(g), _ROWS):
+        # Only this block of the gallery is converted,
+        # so a memory-mapped file is never read in full.
         block = _unit32(g[first : first + _ROWS], first, "gallery entry")
         for start in range(0, len(q), _PROBES):
             part = slice(start, start + _PROBES)
@@ -79,20 +82,22 @@ def _update(best: Nearest, part: slice, table: NDArray[np.float32], first: int) 
     low, so that a block costs little more than its product.
     """
     k = best.row.shape[1]
+    # Maxima of complete chunks; an incomplete one at the end is appended.
     even = len(table) // _CHUNK * _CHUNK
-    highest = table[:even].reshape(-1, _CHUNK, table.shape[1]).max(axis=1)
+    highest = table[:even].reshape(-1, _CHUNK, table.shape[1]).max(axis=1)  # [chunks, probes]
     if even < len(table):
         highest = np.vstack([highest, table[even:].max(axis=0)])
-    threshold = best.cosine[part, -1]
+    threshold = best.cosine[part, -1]  # [probes], the k-th best so far
     if len(highest) > k:
         # At least k rows of the block reach the k-th highest maximum, so lower ones are out.
         threshold = np.maximum(threshold, np.partition(highest, -k, axis=0)[-k])
+    # Look inside only those chunks whose maximum could enter a probe's k best.
     chunk, probe = np.nonzero(highest >= threshold)
     if not len(chunk):
         return
     rows = chunk[:, None] * _CHUNK + np.arange(_CHUNK)
     probes = np.broadcast_to(probe[:, None], rows.shape)
-    inside = rows < len(table)
+    inside = rows < len(table)  # of an incomplete last chunk
     rows, probes = rows[inside], probes[inside]
     cosines = table[rows, probes]
     good = cosines >= threshold[probes]
@@ -105,6 +110,7 @@ def _update(best: Nearest, part: slice, table: NDArray[np.float32], first: int) 
     cosine = np.concatenate([best.cosine[part][touched].ravel(), cosines])
     owner = np.concatenate([old, probes])
     order = np.lexsort((row, -cosine, owner))
+    # Each probe's candidates are now consecutive, best first: its first k are the new result.
     begin = np.searchsorted(owner[order], touched)
     keep = order[begin[:, None] + np.arange(k)]
     best.row[part][touched] = row[keep]

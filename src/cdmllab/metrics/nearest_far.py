@@ -45,9 +45,13 @@ def tar_at_far(ranked: Ranked, far: float) -> Nearest:
     pairs = len(ranked.impostor)
     target, width = far * pairs, _WINDOW
     while True:
+        # Count on either side of the wanted number of
+        # impostor pairs; widen until a corner encloses it.
         accepted, complete = _window(ranked, int(target) - width, int(target) + width)
         impostors = accepted[0]
         if complete or (len(impostors) and impostors[0] <= target <= impostors[-1]):
+            # From counts to rates, FAR in row 0 and TAR in
+            # row 1; reversed, they fill `Nearest` in order.
             rates = accepted / [[pairs], [len(ranked.genuine)]]
             return Nearest(*map(float, rates[::-1, _nearest(rates[0], far)]))
         width *= 8
@@ -72,6 +76,7 @@ def weighted(impostors: Floats, genuine: Floats, fars: Sequence[float]) -> Float
             # A threshold that only adds pairs without weight is not a point of the curve.
             moves = np.diff(accepted, axis=1, prepend=0.0).any(axis=0)
             points = accepted[:, moves]
+            # Divide by the total weights; the curve starts at (0, 0), which accepts nothing.
             far, tar = _from_zero(points[:, _corners(points)]) / accepted[:, -1:]
             tars[:, row] = [tar[_nearest(far, target)] for target in fars]
     return tars
@@ -87,10 +92,13 @@ def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
     top, end = first < 0, last >= len(impostor)
     high = np.inf if top else impostor[len(impostor) - 1 - first]
     low = -np.inf if end else impostor[len(impostor) - 1 - last]
+    # The scores of either kind between the two limits, both included.
     inside = [s[np.searchsorted(s, low) : np.searchsorted(s, high, "right")] for s in ranked]
-    thresholds = np.unique(np.concatenate(inside))[::-1]
+    thresholds = np.unique(np.concatenate(inside))[::-1]  # distinct, falling
     genuine, impostors = (len(scores) - np.searchsorted(scores, thresholds) for scores in ranked)
     points = np.stack([impostors, genuine]).astype(np.float64)
+    # Whether the ends of a window are corners depends on
+    # points outside of it, except at the curve's own ends.
     kept = _corners(points)
     kept[0] &= top
     kept[-1] &= end
@@ -100,6 +108,8 @@ def _window(ranked: Ranked, first: int, last: int) -> tuple[Floats, bool]:
 
 def _corners(points: Floats) -> NDArray[np.bool_]:
     """Whether scikit-learn keeps each of k points, (2, k) to (k,): both ends, and bends."""
+    # A point is straight if both counts grow as much
+    # after it as before: second differences of zero.
     kept = np.ones(points.shape[1], dtype=bool)
     kept[1:-1] = np.diff(points, 2, axis=1).any(axis=0)
     return kept

@@ -81,7 +81,7 @@ def tar_at_far(ranked: Ranked, far: float) -> float:
     """The largest TAR whose FAR does not exceed `far`; errors as `allowed`."""
     i = ranked.impostor
     k = allowed(far, len(i))
-    if k == len(i):
+    if k == len(i):  # everything may be accepted, also scores below all impostors
         return 1.0
     refused = i[len(i) - 1 - k]  # the highest impostor score that must be rejected
     g = ranked.genuine
@@ -97,7 +97,7 @@ def lowest_accepted(ranked: Ranked, far: float) -> float:
     k = allowed(far, len(ranked.impostor))
     if k == len(ranked.impostor):
         return float(min(scores[0] for scores in ranked))
-    refused = ranked.impostor[-1 - k]
+    refused = ranked.impostor[-1 - k]  # the highest impostor score that must be rejected
     above = _above(ranked, refused)
     return float(above.min() if len(above) else np.nextafter(refused, np.inf))
 
@@ -119,6 +119,7 @@ def auc(ranked: Ranked) -> float:
 
     Ties count half.
     """
+    # Of each genuine score, count the impostor scores below it and those that equal it.
     below = np.searchsorted(ranked.impostor, ranked.genuine, side="left")
     ties = np.searchsorted(ranked.impostor, ranked.genuine, side="right") - below
     return float((below.sum() + ties.sum() / 2.0) / (len(ranked.genuine) * len(ranked.impostor)))
@@ -136,14 +137,17 @@ def eer(ranked: Ranked) -> float:
             values[bisect_left(values, True, key=lambda threshold: gap(threshold) < 0.0) - 1]
         )
 
+    # The last score at which FAR is still at least 1 - TAR, and the next score, where it is not.
     at = max(map(last, ranked))
     nexts = _above(ranked, at)
     far, low = float(ranked.far(at)), gap(at)
     if low == 0.0:
         return far
+    # Above the highest score nothing is accepted: FAR 0, and a gap of 0 - 1.
     far_above, high = (
         (float(ranked.far(nexts.min())), gap(nexts.min())) if len(nexts) else (0.0, -1.0)
     )
+    # Interpolate to the gap of zero between the two points.
     return far_above + high / (high - low) * (far - far_above)
 
 

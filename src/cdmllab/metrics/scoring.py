@@ -59,7 +59,7 @@ def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, noun: str) -> Floats:
     out = np.empty(len(a))
     for start in range(0, len(a), _ROWS):
         part = slice(start, start + _ROWS)
-        x, y = e[a[part]].astype(np.float64), e[b[part]].astype(np.float64)
+        x, y = e[a[part]].astype(np.float64), e[b[part]].astype(np.float64)  # [64, d] at most
         xx, yy = np.einsum("pd,pd->p", x, x), np.einsum("pd,pd->p", y, y)
         for rows, squared in ((a[part], xx), (b[part], yy)):
             refuse_unusable(squared, rows, noun)
@@ -69,19 +69,23 @@ def _gathered(e: NDArray[np.generic], a: Ints, b: Ints, noun: str) -> Floats:
 
 def _tabulated(e: Floats, a: Ints, b: Ints, rows: Ints, columns: Ints) -> Floats:
     out = np.empty(len(a))
+    # Where each compared row and column is in the compact matrix, without rows that no pair uses.
     row_of, column_of = np.zeros(len(e), np.int32), np.zeros(len(e), np.int32)
     row_of[rows], column_of[columns] = np.arange(len(rows)), np.arange(len(columns))
-    height = max(1, _BLOCK_BYTES // (8 * len(columns)))
+    height = max(1, _BLOCK_BYTES // (8 * len(columns)))  # rows in a block
     small = np.min_scalar_type(len(rows) // height)  # numpy sorts 16-bit integers by radix sort
     block_of = (row_of // height).astype(small)[a]
+    # Pairs may already be listed block by block; otherwise sort them by block.
     order = None if (block_of[1:] >= block_of[:-1]).all() else np.argsort(block_of, kind="stable")
-    ends = np.cumsum(np.bincount(block_of))
+    ends = np.cumsum(np.bincount(block_of))  # end of each block's pairs
     right = e[columns].T
     for block, stop in enumerate(ends):
         start = int(ends[block - 1]) if block else 0
         pairs = slice(start, stop) if order is None else order[start:stop]
         top = block * height
         table = e[rows[top : top + height]] @ right
+        # Read the pairs of this block from the matrix,
+        # back into the order in which they were listed.
         out[pairs] = table[row_of[a[pairs]] - top, column_of[b[pairs]]]
     return out
 
@@ -113,10 +117,12 @@ def convert(values: ArrayLike, given: Scale, target: Scale) -> Floats:
         "squared_l2": (0.0, 4.0),
         "angle_rad": (0.0, np.pi),
     }
+    # Tolerate rounding of float32 scores, but not a value on another scale.
     low, high = ends[given]
     wrong = x[~((x >= low - 1e-6) & (x <= high + 1e-6))]
     if wrong.size:
         raise ValueError(f"{given} must lie in [{low:g}, {high:.4g}], got {wrong.flat[0]:g}")
+    # All conversions go through the cosine.
     c = {
         "cosine": x,
         "cosine_distance": 1.0 - x,

@@ -25,6 +25,7 @@ class PooledTemplates(NamedTuple):
         ValueError : a template that has no image
         """
         requested = np.asarray(numbers)
+        # A number above all others is placed after the end; it then differs and is reported.
         at = np.minimum(np.searchsorted(self.number, requested), len(self.number) - 1)
         missing = np.flatnonzero(self.number[at] != requested)
         if len(missing):
@@ -82,6 +83,7 @@ def pool(
             f"the detector score of image {bad[0]} is {weight[bad[0]]}: it must not be negative"
         )
 
+    # Sort by template, then medium: each template, and each medium in it, is a run of rows.
     order = np.lexsort((mid, tid))
     t, m = tid[order], mid[order]
     new_template = np.append(True, t[1:] != t[:-1])
@@ -89,6 +91,7 @@ def pool(
     starts = np.flatnonzero(new_template)
     pooled = np.empty((len(starts), e.shape[1]))
     first = 0
+    # Pool whole templates at a time, about `_PICTURES` images; a larger template is taken alone.
     while first < len(starts):
         last = max(
             first + 1, int(np.searchsorted(starts, starts[first] + _PICTURES, side="right")) - 1
@@ -96,11 +99,12 @@ def pool(
         begin, end = starts[first], starts[last] if last < len(starts) else len(e)
         rows = order[begin:end]
         x = _weighed(e, rows, weight, keep_length)
+        # Average the images of each medium, then sum the media of each template.
         medium = np.flatnonzero(new_medium[begin:end])
         means = (
             np.add.reduceat(x, medium, axis=0) / np.diff(np.append(medium, end - begin))[:, None]
         )
-        own = np.searchsorted(medium, starts[first:last] - begin)
+        own = np.searchsorted(medium, starts[first:last] - begin)  # first medium of each template
         pooled[first:last] = np.add.reduceat(means, own, axis=0)
         first = last
     length = np.linalg.norm(pooled, axis=1)
@@ -113,6 +117,7 @@ def pool(
 def _weighed(e: NDArray[np.floating], rows: Ints, weight: Floats, keep_length: bool) -> Floats:
     x = e[rows].astype(np.float64)
     length = np.linalg.norm(x, axis=1)
+    # A length of zero is harmless if lengths are kept: the image then adds nothing.
     bad = np.flatnonzero(~(np.isfinite(length) & (keep_length | (length > 0.0))))
     if len(bad):
         raise ValueError(f"the embedding of image {rows[bad[0]]} is zero or not finite")

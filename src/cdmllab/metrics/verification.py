@@ -47,9 +47,11 @@ def roc(scores: ArrayLike, same: ArrayLike) -> Roc:
     s, y = check(scores, same)
     order = np.argsort(-s, kind="stable")
     s, y = s[order], y[order]
+    # Scores that tie are accepted together: only the last of them is an operating point.
     last_of_tie = np.append(s[1:] != s[:-1], True)
     accepted = np.arange(1, len(s) + 1)[last_of_tie]
     genuine = np.cumsum(y)[last_of_tie]
+    # Both start with the point that accepts nothing, at a threshold of infinity.
     tar = np.concatenate([[0.0], genuine / y.sum()])
     far = np.concatenate([[0.0], (accepted - genuine) / (~y).sum()])
     return Roc(np.concatenate([[np.inf], s[last_of_tie]]), far, tar)
@@ -111,14 +113,15 @@ def best_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     """
     s, y = check(scores, same)
     curve = roc(s, y)
+    # Correct decisions at each point: accepted genuine and rejected impostor pairs.
     right = curve.tar * y.sum() + (1.0 - curve.far) * (~y).sum()
     best = np.flatnonzero(
         right >= right.max() - 0.5
     )  # these are counts, so half a pair absorbs rounding
     k = int(best[len(best) // 2])
-    if k == 0:
+    if k == 0:  # reject all: just above the highest score
         return float(np.nextafter(curve.threshold[1], np.inf))
-    if k == len(curve.threshold) - 1:
+    if k == len(curve.threshold) - 1:  # accept all: at the lowest score
         return float(curve.threshold[k])
     return float((curve.threshold[k] + curve.threshold[k + 1]) / 2.0)
 

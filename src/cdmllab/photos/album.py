@@ -109,6 +109,7 @@ def read(
     CdmlLabError : no photo has a face that can be compared; there are more than `MOST_FACES`; an
         embedding is zero or not finite
     """
+    # Embed in batches as the faces arrive, so that full-size photos and crops never pile up.
     missing: dict[str, str] = {}
     items: list[Item] = []
     waiting: list[Pixels] = []
@@ -119,6 +120,7 @@ def read(
             parts.append(network.embed(np.stack(waiting)))
             waiting.clear()
 
+    # A photo that cannot be used is noted with its reason, and the next one is read.
     for done, photo in enumerate(source.photos, start=1):
         try:
             for item, pixels in _faces_of(photo, network, detector, least_eyes_px):
@@ -141,6 +143,7 @@ def read(
     if not items:
         raise nothing_usable(source, missing, "has a face that can be compared")
     embeddings = np.concatenate(parts)
+    # An embedding without a direction has no cosine with any other.
     length = np.linalg.norm(embeddings, axis=1)
     if not (np.isfinite(length) & (length > 0)).all():
         worst = int(np.flatnonzero(~(np.isfinite(length) & (length > 0)))[0])
@@ -189,6 +192,7 @@ def _faces_of(
     pixels = pixels_of(photo)
     seen = finding.look(pixels, detector)
     faces = usable(seen.faces, least_eyes_px)
+    # With a known person only the largest face counts; `faces` is sorted by size.
     for number, face in enumerate(faces[:1] if photo.person >= 0 else faces, start=1):
         thumbnail = finding.cut_out(pixels, face, SHOWN_PX)
         item = Item(

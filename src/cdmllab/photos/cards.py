@@ -41,7 +41,7 @@ def face(item: Item, caption: Callable[[Item], str] | None = None) -> str:
 
 def _breakable(text: str) -> str:
     """Escape a text as HTML in which lines may break after the punctuation of file names."""
-    return re.sub(r"([/_.-])", r"\1<wbr>", escape(text))
+    return re.sub(r"([/_.-])", r"\1<wbr>", escape(text))  # <wbr>: a line may break here
 
 
 def _caption(item: Item) -> str:
@@ -63,6 +63,7 @@ def _notes(item: Item) -> list[str]:
 
 def sheet(findings: Findings) -> str:
     """The contact sheet, group by group."""
+    # Rows by group, in the order of the groups' first faces.
     rows: dict[int, list[int]] = {}
     for row, group in enumerate(findings.group.tolist()):
         rows.setdefault(group, []).append(row)
@@ -81,4 +82,4 @@ def sheet(findings: Findings) -> str:
 
 
 def _short(item: Item) -> str:
-    return "; ".join([item.photo.rpartition("/")[2], *_notes(item)])
+    return "; ".join([item.photo.rpartition("/")[2], *_notes(item)])  # the file name only

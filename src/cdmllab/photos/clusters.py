@@ -24,9 +24,11 @@ def grouped(cosines: NDArray[np.float32], threshold: float) -> NDArray[np.int64]
     with optional("photos", "grouping photos by likeness"):
         from scipy.cluster.hierarchy import fcluster, linkage
 
+    # SciPy takes distances as the upper triangle of the table, row by row.
     upper = np.triu_indices(n, k=1)
     tree = linkage(1.0 - cosines[upper].astype(np.float64), method="average")
     labels = fcluster(tree, 1.0 - threshold, criterion="distance")
+    # Number the groups by falling size, and equal ones by their first face.
     _, first, inverse, count = np.unique(
         labels, return_index=True, return_inverse=True, return_counts=True
     )

@@ -33,7 +33,7 @@ class Suspect(NamedTuple):
 def table(embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
     """All cosines, shape (n, n); the diagonal is 1."""
     e = unit(embeddings, "face").astype(np.float32)
-    cosines: NDArray[np.float32] = np.clip(e @ e.T, -1.0, 1.0)
+    cosines: NDArray[np.float32] = np.clip(e @ e.T, -1.0, 1.0)  # rounding may exceed 1
     return cosines
 
 
@@ -54,12 +54,15 @@ def suspects(cosines: NDArray[np.float32], person: Ints, most: int = 24) -> list
     The other person needs two photos, so that a single odd photo raises no suspicion.
     """
     people = int(person.max()) + 1
+    # One-hot: which face is of which person.
     member = np.zeros((len(person), people), dtype=np.float32)
     member[np.arange(len(person)), person] = 1.0
     count = member.sum(axis=0)
     total = cosines @ member  # [n, people]
     rows = np.arange(len(person))
+    # Without the face itself, whose cosine with itself is 1.
     own = (total[rows, person] - np.diagonal(cosines)) / np.maximum(count[person] - 1, 1)
+    # People with a single photo are no candidates, and neither is the face's own person.
     mean = np.where((count >= 2)[None, :], total / np.maximum(count, 1), -np.inf)
     mean[rows, person] = -np.inf
     nearest = mean.argmax(axis=1)
@@ -75,7 +78,7 @@ def duplicates(faces: NDArray[np.uint8], bits: int = DUPLICATE_BITS) -> list[tup
     """Pairs of aligned faces (n, height, width, channels) that are the same image stored twice."""
     signs = hashes(faces)
     close = near(signs, signs, bits)
-    upper = close.first < close.second
+    upper = close.first < close.second  # each pair once, and no face with itself
     return list(zip(close.first[upper].tolist(), close.second[upper].tolist(), strict=True))
 
 
@@ -88,10 +91,11 @@ def _first_of_each(
     falling: bool,
 ) -> list[FacePair]:
     """The pairs at one end of the scores, at most one for each two people."""
-    i, j = np.nonzero(np.triu(mask, k=1))
+    i, j = np.nonzero(np.triu(mask, k=1))  # above the diagonal
     values = cosines[i, j]
     order = np.argsort(-values if falling else values, kind="stable")
     low, high = np.minimum(person[i], person[j]), np.maximum(person[i], person[j])
+    # One number for each two people, in either order; the first pair of each is its best.
     both = (low * (int(person.max()) + 1) + high)[order]
     best = order[np.sort(np.unique(both, return_index=True)[1])[:most]]
     rows = zip(i[best].tolist(), j[best].tolist(), values[best].tolist(), strict=True)

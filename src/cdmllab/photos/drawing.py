@@ -37,7 +37,7 @@ def colours(values: NDArray[np.floating], low: float, high: float) -> NDArray[np
 def means(cosines: NDArray[np.float32], group: NDArray[np.int64]) -> NDArray[np.float32]:
     """Mean cosine between the faces of each two groups, shape (groups, groups)."""
     groups, count = np.unique(group, return_counts=True)
-    member = (group[:, None] == groups[None, :]).astype(np.float32)
+    member = (group[:, None] == groups[None, :]).astype(np.float32)  # one-hot
     total = member.T @ cosines @ member
     mean: NDArray[np.float32] = (total / np.outer(count, count)).astype(np.float32)
     return mean
@@ -55,12 +55,14 @@ def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[
     names : of the groups
     """
     n = len(group)
+    # Nearly all cosines are above the first percentile, rounded down to a tenth.
     low = float(np.floor(10 * np.quantile(cosines, 0.01)) / 10)
     image = Image.fromarray(colours(cosines, low, 1.0))
     content = io.BytesIO()
     image.save(content, "PNG", optimize=True)
     side, margin = 640.0, 150.0
     unit = side / n
+    # Groups are runs of rows; each is a square on the diagonal.
     starts = np.flatnonzero(np.append(True, group[1:] != group[:-1])).tolist()
     ends = [*starts[1:], n]
     grouped = len(starts) < n
@@ -69,7 +71,7 @@ def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[
         at = start * unit
         if grouped and start:
             lines.append(f"M{margin + at:.1f} 0v{side:.0f}M{margin:.0f} {at:.1f}h{side:.0f}")
-        if (end - start) * unit >= 12:
+        if (end - start) * unit >= 12:  # room for a line of text
             name = names[int(group[start])]
             short = name if len(name) <= 18 else f"{name[:17]}…"
             words.append(
@@ -81,6 +83,7 @@ def matrix(cosines: NDArray[np.float32], group: NDArray[np.int64], names: tuple[
         f"{low + (1 - low) * k / 4:.2f}</text>"
         for k in range(5)
     )
+    # The key below the table: the colours from the lowest score to 1.
     bar = Image.fromarray(colours(np.linspace(0.0, 1.0, 256)[None], 0.0, 1.0))
     strip = io.BytesIO()
     bar.save(strip, "PNG")
@@ -103,9 +106,11 @@ def histograms(pairs: Pairs, marks: list[tuple[float, str]]) -> str:
     ----------
     marks : a score and the class of its line, see the page's style
     """
+    # The axis begins at a tenth, low enough for all scores and thresholds.
     lowest = min([float(pairs.scores.min()), *(mark for mark, _ in marks)])
     low = float(np.floor(10 * lowest) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
+    # Shares of each kind, so that few genuine pairs are as visible as many of strangers.
     shares = [
         np.histogram(pairs.scores[rows], edges)[0] / max(int(rows.sum()), 1)
         for rows in (~pairs.same, pairs.same)
@@ -117,6 +122,7 @@ def histograms(pairs: Pairs, marks: list[tuple[float, str]]) -> str:
 
     areas = []
     for share, name in zip(shares, ("strangers", "genuine"), strict=True):
+        # Steps of a bar each: down or up to its height, then across to its right edge.
         heights = _HEIGHT * (1.0 - share / top)
         steps = "".join(
             f"V{y:.1f}H{across(right):.1f}" for y, right in zip(heights, edges[1:], strict=True)

@@ -20,7 +20,7 @@ class Face(NamedTuple):
     @property
     def eyes_px(self) -> float:
         """The distance between the eyes in pixels."""
-        return float(np.linalg.norm(self.landmarks[1] - self.landmarks[0]))
+        return float(np.linalg.norm(self.landmarks[1] - self.landmarks[0]))  # left and right eye
 
     @property
     def area(self) -> float:

@@ -41,6 +41,7 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
     DataError : as the detector
     """
     small = _shrunk(pixels)
+    # Along x and y, nearly equal.
     scale = np.array(pixels.shape[1::-1]) / np.array(small.shape[1::-1])
     best, best_confidence = Look([], 0), 0.0
     for quarters in _QUARTERS if turn else (0,):
@@ -50,6 +51,7 @@ def look(pixels: Pixels, detector: Detector, *, turn: bool = True) -> Look:
         if confidence > best_confidence:
             back = [_back(face, quarters, turned.shape, scale) for face in faces]
             best, best_confidence = Look(largest_first(back), 90 * quarters), confidence
+        # An upright face that is certain saves three more detections.
         if quarters == 0 and confidence >= BEYOND_DOUBT:
             break
     return best
@@ -63,6 +65,7 @@ def cut_out(pixels: Pixels, face: Face, size: int = 112, square: Square | None =
     """
     target = align.template(size, square)
     linear = align.similarity(face.landmarks, target)[:, :2]
+    # How many pixels of the photo fall on one of the crop, along each axis.
     times = int(1.0 / max(np.sqrt(abs(np.linalg.det(linear))), 1e-6) + 1e-6)
     if times < 2:
         return align.align(pixels, face.landmarks, size, square)
@@ -73,6 +76,7 @@ def cut_out(pixels: Pixels, face: Face, size: int = 112, square: Square | None =
     part = Image.fromarray(np.ascontiguousarray(pixels[low[1] : high[1], low[0] : high[0]]))
     times = min(times, *part.size)
     reduced = np.asarray(part.reduce(times))
+    # Pixel centres: pixel k of the reduced image covers the pixels from k x times on.
     landmarks = (face.landmarks - low + 0.5) / times - 0.5
     return align.align(reduced, landmarks, size, square)
 
@@ -95,8 +99,10 @@ def _back(face: Face, quarters: int, shape: tuple[int, ...], scale: Floats) -> F
     points = np.concatenate([face.landmarks, corners])
     height, width = shape[:2]
     for _ in range(quarters):
+        # Undo one counterclockwise quarter turn: rows become columns, counted from the other end.
         points = np.stack([height - 1 - points[:, 1], points[:, 0]], axis=1)
         height, width = width, height
     points = (points + 0.5) * scale - 0.5
+    # Rotation may swap the corners of the box, so order them again.
     box = np.concatenate([points[5:].min(0), points[5:].max(0)])
     return Face(box, points[:5], face.confidence)

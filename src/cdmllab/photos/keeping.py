@@ -25,6 +25,7 @@ class Store:
 
     def face(self, item: Item, pixels: Pixels) -> None:
         """Write an aligned face, as the network gets it."""
+        # A photo's further faces get their number, so that no file is written twice.
         name = item.photo if item.number == 1 else f"{item.photo}_{item.number}"
         with replacing(self._folder / "faces" / f"{name}.png") as temporary:
             Image.fromarray(pixels).save(temporary, "PNG")

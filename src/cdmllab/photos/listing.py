@@ -47,6 +47,7 @@ def photos_in(root: Path, *, people: bool = True, ignore: Iterable[str] = ()) ->
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
+    # First with loose images, which count only if there are no folders of people.
     folders, left_out = walk(root, ignore, loose=True)
     inside = [folder for folder in folders if folder.path != root]
     if people and inside:
@@ -79,13 +80,14 @@ def sampled(source: Photos, most: int, seed: int = 0) -> Photos:
         return source._replace(photos=tuple(source.photos[row] for row in rows))
     counts = np.bincount([photo.person for photo in source.photos])
     order = rng.permutation(len(counts))
+    # People in random order, up to the first whose photos would not fit any more.
     taken = sorted(order[np.cumsum(counts[order]) <= most].tolist())
     if not taken:
         raise CdmlLabError(
             f"{source.people[order[0]]} alone has {counts[order[0]]:,} photos, more than the "
             f"{most:,} of --sample"
         )
-    row = {person: k for k, person in enumerate(taken)}
+    row = {person: k for k, person in enumerate(taken)}  # the remaining people, renumbered from 0
     return source._replace(
         people=tuple(source.people[person] for person in taken),
         photos=tuple(

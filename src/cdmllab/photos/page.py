@@ -19,8 +19,9 @@ _RULE = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
 def page(findings: Findings, network: Network, detector: str) -> str:
     """The complete page."""
-    known = bool(findings.album.source.people)
+    known = bool(findings.album.source.people)  # folders are people
     title = f"Photos in {findings.album.source.root.resolve().name}"
+    # Anchor, heading and content of each section.
     sections: list[tuple[str, str, str]] = [
         ("thresholds", "Which score is enough?", _thresholds(findings, network)),
         ("cannot", "What a score cannot say", f'<div class="say">{words.paragraphs()}</div>'),
@@ -45,6 +46,7 @@ def page(findings: Findings, network: Network, detector: str) -> str:
         ("sheet", "Contact sheet", cards.sheet(findings)),
         ("missing", "Photos that were not compared", _missing(findings)),
     ]
+    # A table of contents, then the sections with the anchors that it links to.
     links = "".join(f'<a href="#{key}">{escape(head)}</a>' for key, head, _ in sections)
     body = "".join(
         f'<section><h2 id="{key}">{escape(head)}</h2>{content}</section>'
@@ -67,6 +69,7 @@ def _style() -> str:
 def _intro(findings: Findings, network: Network, detector: str) -> str:
     source, prepare = findings.album.source, network.prepare
     seen = f"{prepare['size']} × {prepare['size']} pixels, {prepare['channels']}"
+    # Name, value and style of each tile.
     facts = [
         ("photos", f"{len(source.photos):,}", ""),
         ("faces compared", f"{len(findings.album.items):,}", ""),
@@ -90,6 +93,7 @@ def _groups(findings: Findings) -> int:
 
 
 def _thresholds(findings: Findings, network: Network) -> str:
+    # Both thresholds in a table, what a threshold is worth on other people, and the scores.
     far = f"{findings.far:g}"
     parts = [
         f"<p>A pair of photos counts as one person from some cosine upwards. Below are the "
@@ -97,6 +101,7 @@ def _thresholds(findings: Findings, network: Network) -> str:
         f"FAR of {far}), with 95 % intervals.</p>"
     ]
     effect = ""
+    # What the evaluation's threshold does on these photos, if both are known.
     if findings.carried is not None:
         effect = (
             f"here it accepts {words.percent(findings.carried.far)} of pairs of strangers and "
@@ -116,6 +121,7 @@ def _thresholds(findings: Findings, network: Network) -> str:
             "<p>A threshold looks better on the people it was chosen on. Chosen on one half of "
             f"the people and measured on the other, it accepted {tried} of pairs of strangers.</p>"
         )
+    # Without folders the score at which groups were cut decides everything below.
     if findings.cut is not None:
         parts.append(f"<p>Groups by likeness were cut at a mean cosine of {findings.cut:.3f}.</p>")
     if findings.pairs is not None:
@@ -160,6 +166,7 @@ def _row(source: str, limit: Threshold | str, more: str = "") -> str:
 def _matrix(findings: Findings) -> str:
     cosines, group, names = findings.cosines, findings.group, findings.names
     meaning = "cell is a pair of faces"
+    # Too many faces for a cell each: a cell is then a pair of people.
     if len(group) > drawing.MOST_FACES:
         groups, numbered = np.unique(group, return_inverse=True)
         if len(groups) > drawing.MOST_FACES:
@@ -193,6 +200,7 @@ def _suspects(findings: Findings) -> str:
         "their own folder. A wrong label is one reason; a bad crop or a difficult photo are "
         "others. People with fewer than three photos are not checked.</p>"
     ]
+    # Each suspect with its similarity to its own person and to the other one.
     suspected = []
     for suspect in findings.suspects:
         own, other = names[findings.group[suspect.row]], names[suspect.nearest]

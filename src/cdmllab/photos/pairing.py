@@ -43,6 +43,7 @@ def draw(
     ids = np.asarray(labels, dtype=np.int64)
     fold = deal(ids, rules.folds, rules.seed)
     rows_of = [np.flatnonzero(fold == k) for k in range(rules.folds)]
+    # The fold with the fewest possible pairs limits all of them.
     available = [_available(ids[rows]) for rows in rows_of]
     most = min(min(genuine, impostor) for genuine, impostor in available)
     per_fold = min(most, USUAL_PER_FOLD) if rules.per_fold is None else rules.per_fold
@@ -58,6 +59,7 @@ def draw(
         drawn = pairs.sample(ids[rows], per_fold, 1, seed=rules.seed + k)
         first, second = rows[drawn.first], rows[drawn.second]
         if rules.hard > 0.0 and embeddings is not None:
+            # Replace random impostors by the most similar ones, within the fold.
             hard = _hardest(ids, rows, embeddings, round(rules.hard * per_fold))
             first, second = _with_hard(first, second, hard)
         folds_of_pairs.append(Pairs(first, second, drawn.same, np.full(2 * per_fold, k)))
@@ -86,16 +88,18 @@ def deal(ids: Ints, folds: int, seed: int) -> Ints:
             f"{folds} folds that share no people: a fold needs two people, one of them with two "
             f"images{hint}"
         )
+    # Largest first, at random among equals: the last ones then even out the folds.
     shuffled = np.random.default_rng(seed).permutation(len(people))
     genuine = count * (count - 1) // 2
     load = np.zeros((folds, 2), dtype=np.int64)  # genuine pairs, people
     fold_of = np.empty(len(people), dtype=np.int64)
     for person in shuffled[np.argsort(-genuine[shuffled], kind="stable")].tolist():
-        pairs_there, people_there = load.T
+        pairs_there, people_there = load.T  # by fold
         keys: tuple[Ints, ...]
         if genuine[person] == 0:  # no remaining person has a pair: balance the number of people
             keys = (pairs_there, people_there)
         else:
+            # The last key counts first: folds with fewer than two people, then fewer pairs.
             keys = (people_there, pairs_there, (people_there >= 2).astype(np.int64))
         chosen = int(np.lexsort(keys)[0])
         fold_of[person] = chosen
@@ -122,13 +126,16 @@ def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], count: int
             f"most {MOST_HARD:,}: use more folds or a smaller folder"
         )
     e = unit(embeddings[rows])
+    # Pairs of different people, most similar first.
     i, j = np.triu_indices(len(rows), k=1)
     apart = ids[rows][i] != ids[rows][j]
     i, j = i[apart], j[apart]
+    # Many pairs: one matrix product of all rows is faster than gathering their embeddings.
     score = np.einsum("pd,pd->p", e[i], e[j]) if len(i) < 100_000 else (e @ e.T)[i, j]
     order = np.argsort(-score, kind="stable")
     i, j = i[order], j[order]
     a, b = ids[rows][i], ids[rows][j]
+    # How many pairs of the same two people come before each: their best has turn 0.
     both = np.minimum(a, b) * (int(ids.max()) + 1) + np.maximum(a, b)
     by_two = np.argsort(both, kind="stable")
     starts = np.flatnonzero(np.append(True, both[by_two][1:] != both[by_two][:-1]))
@@ -142,6 +149,7 @@ def _hardest(ids: Ints, rows: Ints, embeddings: NDArray[np.floating], count: int
 def _with_hard(first: Ints, second: Ints, hard: Ints) -> tuple[Ints, Ints]:
     """The pairs of a fold, genuine ones first, with hard impostors in place of random ones."""
     per_fold = len(first) // 2
+    # Each pair in one order only, to recognise it whichever way it was drawn.
     taken = {(min(pair), max(pair)) for pair in hard.tolist()}
     drawn = [
         pair

@@ -85,6 +85,7 @@ def make(
     labels: list[int] = []
     missing: dict[str, str] = {}
     shape: tuple[int, ...] = ()
+    # Encode each photo, aligned or as it is; all must have the size of the first.
     for done, photo in enumerate(source.photos, start=1):
         try:
             if detector is None:
@@ -103,6 +104,7 @@ def make(
     if not jpegs:
         raise nothing_usable(source, missing, "can be used")
     label = np.array(labels, dtype=np.int64)
+    # Draw the pairs, then keep only the images in them and renumber the rows.
     embeddings = _embeddings(jpegs, network) if rules.hard > 0.0 and network else None
     drawn = draw(label, rules, embeddings)
     used, rows = np.unique(np.stack([drawn.first, drawn.second]), return_inverse=True)
@@ -129,6 +131,7 @@ def write(made: Made, folder: Path) -> list[Path]:
     """
     refuse_content(folder, "the protocol")
     pairs, files = made.pairs, [folder / name for name in (NPZ, BIN, LIST)]
+    # Decode what was encoded: all three formats then have the same pixels.
     pixels = np.stack(
         [decode(jpeg, f"image {k}", upright=False) for k, jpeg in enumerate(made.jpeg)]
     )
@@ -142,6 +145,7 @@ def write(made: Made, folder: Path) -> list[Path]:
             fold=pairs.fold,
             identity=made.label,
         )
+    # Both images of a pair, one after the other, as a bin has them.
     order = np.stack([pairs.first, pairs.second], axis=1).reshape(-1)
     bins.write(files[1], [made.jpeg[row] for row in order.tolist()], pairs.same)
     names, numbers = lfw_names(made.people), _numbers(made.label)
@@ -173,9 +177,10 @@ def lfw_names(people: tuple[str, ...]) -> list[str]:
     taken: set[str] = set()
     names = []
     for person in people:
+        # Keep letters, digits, underscores, dots and hyphens; anything else becomes an underscore.
         plain = re.sub(r"[^\w.-]+", "_", person).strip("._") or "person"
         name, number = plain, 2
-        while name.casefold() in taken:
+        while name.casefold() in taken:  # file systems may ignore case
             name, number = f"{plain}_{number}", number + 1
         taken.add(name.casefold())
         names.append(name)
@@ -196,6 +201,7 @@ def _as_it_is(photo: Photo) -> tuple[bytes, tuple[int, ...]]:
     """An aligned face as JPEG, in its original bytes if possible, and its size."""
     data = bytes_of(photo)
     pixels = decode(data, photo.name)
+    # An upright JPEG keeps its bytes; encoding it again would change its pixels.
     plain = data[:3] == b"\xff\xd8\xff" and of_jpeg(data) == UPRIGHT
     return (data if plain else encode_jpeg(pixels, _QUALITY)), pixels.shape[:2]
 
@@ -241,5 +247,5 @@ def _embeddings(jpegs: list[bytes], network: Network) -> NDArray[np.float32]:
     if square is not None:
         images = Cropped(images, square, size)
     rows = np.arange(len(jpegs))
-    parts = np.array_split(rows, -(-len(rows) // _AT_A_TIME))
+    parts = np.array_split(rows, -(-len(rows) // _AT_A_TIME))  # rounded up
     return np.concatenate([network.embed(images.read(part)) for part in parts])

@@ -62,6 +62,7 @@ def findings(
     elsewhere = _elsewhere(evaluation, far)
     cosines = comparison.table(album.embeddings)
     known = bool(album.source.people)
+    # Groups are people, or else clusters at a threshold.
     if known:
         cut, group, names = None, album.person, album.source.people
     else:
@@ -75,6 +76,7 @@ def findings(
             cut = elsewhere.cosine
         group = clusters.grouped(cosines, cut)
         names = tuple(f"group {k + 1}" for k in range(int(group.max()) + 1))
+    # Sort everything by group: the table then has a square for each.
     order = np.argsort(group, kind="stable")
     album = album._replace(
         items=[album.items[row] for row in order], embeddings=album.embeddings[order]
@@ -82,7 +84,7 @@ def findings(
     cosines, group = cosines[np.ix_(order, order)], group[order]
     pairs = thresholds.pairs_of(cosines, group) if known and len(group) > 1 else None
     here, halves = _here(pairs, far, seed)
-    both = pairs is not None and 0 < pairs.strangers < len(pairs.scores)
+    both = pairs is not None and 0 < pairs.strangers < len(pairs.scores)  # both kinds of pairs
     doubles = comparison.duplicates(
         np.stack([decode(item.jpeg, item.photo) for item in album.items])
     )
@@ -102,6 +104,7 @@ def findings(
         strangers=comparison.strangers(cosines, group),
         least_alike=comparison.least_alike(cosines, group),
         suspects=comparison.suspects(cosines, group) if known else [],
+        # Copies under two people are suspicious, copies under one are merely counted.
         twice=[(i, j) for i, j in doubles if group[i] != group[j]],
         copies=sum(bool(group[i] == group[j]) for i, j in doubles),
         cut=cut,

@@ -39,7 +39,7 @@ class Scrfd:
             raise CdmlLabError(f"there is no file {model}")
         try:
             self._net: Any = get_model(str(model), providers=["CPUExecutionProvider"])
-            self._net.prepare(ctx_id=-1, input_size=_INPUT)
+            self._net.prepare(ctx_id=-1, input_size=_INPUT)  # -1: on the CPU
             landmarks = bool(getattr(self._net, "use_kps", False))
         except Exception as error:  # ONNX Runtime and the package have a dozen kinds
             raise CdmlLabError(f"{model} is not a model of SCRFD ({cause(error)})") from error
@@ -48,6 +48,7 @@ class Scrfd:
 
     def find(self, pixels: Pixels) -> list[Face]:
         try:
+            # InsightFace takes BGR, as OpenCV reads images.
             boxes, landmarks = self._net.detect(np.ascontiguousarray(pixels[..., ::-1]))
         except Exception as error:  # as above
             raise DataError(f"SCRFD fails on this image ({cause(error)})") from error

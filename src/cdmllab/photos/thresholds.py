@@ -89,6 +89,7 @@ def on_other_half(pairs: Pairs, far: float, seed: int = 0) -> list[calibration.D
     first_half = np.random.default_rng(seed).permutation(people)[: len(people) // 2]
     a, b = (np.isin(side, first_half) for side in pairs.people)
     decisions = []
+    # Both ways; pairs between the halves are left out, since they share people with both.
     for chosen_on, tried_on in ((a & b, ~a & ~b), (~a & ~b, a & b)):
         try:
             threshold = calibration.threshold_at_far(
@@ -120,6 +121,7 @@ def evaluation_of(path: Path, network: Network) -> Evaluation:
     """
     evaluation = Evaluation.read(path)
     made = evaluation.measures.made_with
+    # Weights, preprocessing and flipping all change scores, so all must agree.
     if made is None or made.weights_sha256 != digest(network.backbone):
         raise CdmlLabError(f"{path} is an evaluation of another network than {network.name}")
     if made.preprocessing != check(network.prepare):
@@ -144,6 +146,7 @@ def of_evaluation(evaluation: Evaluation, far: float) -> Threshold:
     """
     value = ranked.lowest_accepted(ranked.rank(evaluation.scores, evaluation.same), far)
     measures = evaluation.measures
+    # The evaluation records a threshold with its interval at some FARs only.
     recorded = [at.threshold_cos for at in measures.tar_at_far if at.far == far]
     interval = recorded[0].interval if recorded and recorded[0] is not None else None
     if interval is None:

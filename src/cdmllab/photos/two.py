@@ -38,7 +38,7 @@ def line(
         pixels, name = _face(path, network, detector, least_eyes_px)
         faces.append(pixels)
         names.append(name)
-    embeddings = network.embed(np.stack(faces))
+    embeddings = network.embed(np.stack(faces))  # [2, d]
     try:
         cosine = float(cosines(embeddings, [0], [1])[0])
         if evaluation is None:
@@ -63,6 +63,7 @@ def _face(
         face = usable(seen.faces, least_eyes_px)[0]
     except DataError as error:
         raise DataError(f"{path}: {str(error).removeprefix(f'{name}: ')}") from error
+    # The reader should know which face was compared, and how it was found.
     notes = [f"largest of {len(seen.faces)} faces"] if len(seen.faces) > 1 else []
     notes += [f"rotated by {seen.turned} degrees"] if seen.turned else []
     label = f"{name} ({', '.join(notes)})" if notes else name

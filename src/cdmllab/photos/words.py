@@ -41,6 +41,7 @@ def threshold(limit: Threshold) -> str:
 
 def verdict(cosine: float, limit: Threshold) -> str:
     """Where a score is, to be followed by "the threshold"; undecided within the interval."""
+    # Within the interval the threshold itself is not known well enough.
     if limit.low is not None and limit.high is not None and limit.low <= cosine <= limit.high:
         return "too close to call at"
     return "above" if cosine >= limit.cosine else "below"

@@ -13,7 +13,7 @@ from cdmllab.errors import CdmlLabError, DataError, MissingPackageError, cause
 from cdmllab.photos.faces import Face, Pixels
 
 SURE = 0.6  # the confidence from which OpenCV's sample reports a face
-_OVERLAP, _MOST = 0.3, 5000
+_OVERLAP, _MOST = 0.3, 5000  # of boxes of one face; candidates
 
 
 class Yunet:
@@ -38,6 +38,7 @@ class Yunet:
         if not model.is_file():
             raise CdmlLabError(f"there is no file {model}")
         try:
+            # Any size will do here: `find` sets that of each image.
             self._net: Any = cv2.FaceDetectorYN.create(
                 str(model), "", (320, 320), SURE, _OVERLAP, _MOST
             )
@@ -49,7 +50,7 @@ class Yunet:
         height, width, _ = pixels.shape
         try:
             self._net.setInputSize((width, height))
-            _, rows = self._net.detect(np.ascontiguousarray(pixels[..., ::-1]))
+            _, rows = self._net.detect(np.ascontiguousarray(pixels[..., ::-1]))  # as BGR
         except self._error as error:
             raise DataError(f"YuNet fails on this image ({cause(error)})") from error
         return [] if rows is None else faces_of(rows)

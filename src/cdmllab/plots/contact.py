@@ -59,14 +59,15 @@ def contact_sheet(
             f"{images.shape}"
         )
     n, h, w, _ = images.shape
-    lines = -(-n // columns)
+    lines = -(-n // columns)  # rounded up
     for labels, count, kind in ((rows, lines, "rows"), (heads, columns, "columns")):
         if labels and len(labels) != count:
             raise ValueError(f"there are {len(labels)} labels for {count} {kind}")
-    unit = (image_px or w / 2) / w
+    unit = (image_px or w / 2) / w  # CSS pixels per image pixel
+    # About 0.6 em per letter.
     left = 8 + max((0.6 * _TEXT * len(label) for label in rows), default=-8.0)
     top = _TEXT + 8 if heads else 0
-    step_x, step_y = (w + gap) * unit, (h + gap) * unit
+    step_x, step_y = (w + gap) * unit, (h + gap) * unit  # CSS pixels
     width, height = left + step_x * columns - gap * unit, top + step_y * lines - gap * unit
 
     page = np.zeros((lines * (h + gap) - gap, columns * (w + gap) - gap, 3), dtype=np.uint8)
@@ -102,5 +103,6 @@ def contact_sheet(
 
 def _jpeg(page: NDArray[np.uint8], quality: int) -> str:
     out = io.BytesIO()
+    # No chroma subsampling.
     Image.fromarray(page).save(out, "JPEG", quality=quality, subsampling=0, optimize=True)
     return base64.b64encode(out.getvalue()).decode()

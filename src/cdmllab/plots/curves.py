@@ -66,9 +66,10 @@ def decision_regions(ax: Axes, policy: MarginPolicy, *, name: str, first: bool =
     """
     theta, cosines = _angles(stop=torch.pi / 2)
     degrees = torch.rad2deg(theta).numpy()
-    margined = _target(policy, cosines).numpy()
+    margined = _target(policy, cosines).numpy()  # psi(theta_1)
     # A sample of class 1 at (theta_1, theta_2) is satisfied if psi(theta_1) >= cos(theta_2).
     edge = np.degrees(np.arccos(np.clip(margined, -1.0, 1.0)))
+    # Above the edge class 1 is satisfied; mirrored at the diagonal, class 2.
     ax.fill_between(degrees, edge, 180.0, color=colour(name), alpha=0.35, lw=0)
     ax.fill_betweenx(degrees, edge, 180.0, color=colour(name), alpha=0.6, lw=0)
     ax.plot(degrees, degrees, color=INK, lw=0.8, ls=(0, (3, 3)))
@@ -82,6 +83,7 @@ def decision_regions(ax: Axes, policy: MarginPolicy, *, name: str, first: bool =
 
 
 def _angles(stop: float = torch.pi, points: int = 721) -> tuple[Tensor, Tensor]:
+    # A point each quarter degree up to pi.
     theta = torch.linspace(0.0, stop, points, dtype=torch.float64)
     return theta, torch.cos(theta)
 
@@ -120,7 +122,7 @@ def angle_histogram(
     """
     degrees = np.degrees(np.arccos(np.clip(np.asarray(scores, dtype=np.float64), -1.0, 1.0)))
     is_same = np.asarray(same, dtype=bool)
-    edges = np.linspace(0.0, 180.0, bins + 1)
+    edges = np.linspace(0.0, 180.0, bins + 1)  # degrees
     kinds = {"genuine": (is_same, GENUINE), "impostor": (~is_same, IMPOSTOR)}
     densities(ax, degrees, kinds, edges, alpha=0.35)
     if chance_dim is not None:
@@ -136,7 +138,7 @@ def angle_histogram(
         xlabel="angle between the images of a pair (degrees)",
         xlim=(0, 180),
         xticks=range(0, 181, 45),
-        yticks=[],
+        yticks=[],  # only the shapes of densities are compared
     )
     ax.grid(visible=False)
     ax.spines["left"].set_visible(False)

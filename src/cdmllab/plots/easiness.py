@@ -45,6 +45,7 @@ def easiness_map(
         torch.linspace(0, 120, 121), torch.linspace(0, 120, 121), indexing="xy"
     )
     cosines = [torch.cos(torch.deg2rad(angles.double())) for angles in (target, negative)]
+    # The similarity ignores the negative's cosine; the gaps use both.
     score = {
         "similarity": lambda c, _: easiness_from_similarity(c),
         "gap": easiness_from_gap,
@@ -54,6 +55,7 @@ def easiness_map(
     image = ax.imshow(
         e, cmap=EASINESS, vmin=-1, vmax=1, origin="lower", extent=(0, 120, 0, 120), aspect="equal"
     )
+    # The line on which the score equals the pivot.
     ax.contour(
         target.numpy(),
         negative.numpy(),
@@ -94,8 +96,10 @@ def sample_paths(
     times, all_values = np.asarray(x), np.asarray(values)
     for (name, columns), shade in zip(groups.items(), (RIGHT, WRONG), strict=False):
         chosen = all_values[:, np.asarray(columns)]
+        # Evenly spaced samples; `unique` drops repetitions in small groups.
         few = np.unique(np.linspace(0, chosen.shape[1] - 1, per_group).astype(int))
         ax.plot(times, chosen[:, few], color=shade, lw=0.6, alpha=0.35)
+        # A halo in the page's colour.
         ax.plot(times, np.median(chosen, axis=1), color=PAPER, lw=4.2)
         ax.plot(
             times,
@@ -138,7 +142,7 @@ def against_difficulty(
         color=RIGHT,
         markersize=3,
         alpha=alpha,
-        rasterized=True,
+        rasterized=True,  # thousands of dots as an image
         label="correct label",
     )
     ax.plot(d[w], v[w], "o", color=WRONG, markersize=3.5, label="wrong label")

@@ -43,6 +43,7 @@ def error_sheet(
         )
     if len(a) == 0:
         raise ValueError("there are no pairs to draw: first, second and scores are empty")
+    # Both images of a pair side by side with a column of NaN, which is transparent, in between.
     n, channels, height, width = a.shape
     both = np.full((n, channels, height, 2 * width + 1), np.nan)
     both[..., :width], both[..., width + 1 :] = a, b
@@ -53,6 +54,7 @@ def error_sheet(
     ax.imshow(coloured(page), cmap="gray_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
     step_y, step_x = height + gap, 2 * width + 1 + gap
     for k, score in enumerate(s):
+        # The middle of the pair, in the gap.
         x, y = k % columns * step_x + width, k // columns * step_y + height + 0.45 * gap
         ax.text(x, y, f"{score:.2f}", color=INK, ha="center", va="center", fontsize=8)
     ax.set(xlim=(-0.5, min(n, columns) * step_x), ylim=(rows * step_y - 0.5, -0.5))
@@ -71,13 +73,14 @@ def error_rates(ax: Axes, binned: Binned, *, name: str, nuisance: str) -> None:
     nuisance : label of the horizontal axis, with its unit
     """
     middle = (binned.edges[:-1] + binned.edges[1:]) / 2.0
-    full = binned.pairs > 0
+    full = binned.pairs > 0  # an empty bin has no rate
     ax.fill_between(
         middle[full], binned.low[full], binned.high[full], color=colour(name), alpha=0.2, lw=0
     )
     ax.plot(
         middle[full], binned.rate[full], color=colour(name), label=label(name), marker="o", ms=4
     )
+    # Axes that are shared keep the largest limit so far.
     top = max(float(binned.high[full].max()), 0.0 if len(ax.lines) == 1 else ax.get_ylim()[1])
     ax.set(
         xlabel=nuisance,

@@ -25,6 +25,7 @@ def relief(ax: Axes, radius: ArrayLike) -> None:
         aspect="auto",
         cmap="cividis",
     )
+    # The horizontal axis is sin(azimuth / 2), so 90 degrees are at the root of one half.
     ax.set_xticks([-1.0, -(0.5**0.5), 0.0, 0.5**0.5, 1.0], ["back", "-90°", "front", "90°", "back"])
     ax.set_yticks([-1.0, 0.0, 1.0], ["below", "level", "above"])
     ax.grid(False)
@@ -42,6 +43,7 @@ def response_curves(
     lost : loss of cosine for each factor, shape (k,)
     named : number of the costliest factors that get a colour and a name; the others are pale
     """
+    # Costliest at full strength first.
     order = sorted(lost, key=lambda name: -float(np.asarray(lost[name])[-1]))
     ends = []
     for place, name in enumerate(order):
@@ -51,7 +53,7 @@ def response_curves(
             ends.append((float(values[-1]), name, IDENTITY_COLOURS[place]))
         else:
             ax.plot(strengths, values, color=GRID, linewidth=1.2, zorder=2)
-    room = (max(end for end, _, _ in ends) or 1.0) * 0.075
+    room = (max(end for end, _, _ in ends) or 1.0) * 0.075  # height of a line of text
     level = np.inf
     for end, name, colour in ends:  # from top to bottom, each label at least a line below the last
         level = min(end, level - room)

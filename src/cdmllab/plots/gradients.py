@@ -45,7 +45,7 @@ def lines(
     places = np.asarray(x, dtype=np.float64)
     for line in drawn:
         values = np.asarray(line.values, dtype=np.float64)
-        jumps = np.flatnonzero(np.abs(np.diff(values)) >= open_at) + 1
+        jumps = np.flatnonzero(np.abs(np.diff(values)) >= open_at) + 1  # NaN interrupts a line
         ax.plot(
             np.insert(places, jumps, np.nan),
             np.insert(values, jumps, np.nan),
@@ -88,6 +88,7 @@ def pull_arrows(
     title : title of the axes
     """
     theta, force = np.asarray(angle_rad, dtype=np.float64), np.asarray(pull, dtype=np.float64)
+    # The arc begins at the target centre, at the top, and runs clockwise.
     arc = np.radians(np.linspace(0.0, 120.0, 121))
     ax.plot(np.sin(arc), np.cos(arc), color=GRID, lw=1.0, zorder=1)
     ax.plot([0.0, 0.0], [0.0, 1.0], color=GRID, lw=0.8, zorder=1)
@@ -98,6 +99,7 @@ def pull_arrows(
     for t, f in zip(theta, force, strict=True):
         x, y, length = np.sin(t), np.cos(t), 0.2 * f / longest
         ax.plot(x, y, "o", ms=4.5, color=INK, zorder=3)
+        # An arrow along the tangent; shorter ones would be only a head.
         if abs(length) > 0.01:
             arrow = {
                 "arrowstyle": "-|>",

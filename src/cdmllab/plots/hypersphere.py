@@ -31,7 +31,7 @@ def flat_map(
     if labels is None:
         ax.plot(p[:, 0], p[:, 1], "o", color=INK, ms=3, mew=0, alpha=0.6)
     else:
-        identity = np.unique(np.asarray(labels), return_inverse=True)[1]
+        identity = np.unique(np.asarray(labels), return_inverse=True)[1]  # identities as 0, 1, ...
         for k in range(identity.max() + 1):
             marker, shade = (
                 _MARKERS[k // len(IDENTITY_COLOURS) % 4],
@@ -39,7 +39,7 @@ def flat_map(
             )
             ax.plot(*p[identity == k].T, marker, color=shade, ms=4.2, mew=0.4, mec=PAPER, alpha=0.9)
     ax.set(xticks=[], yticks=[], title=title)
-    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_aspect("equal", adjustable="datalim")  # distances count, axes do not
     ax.grid(visible=False)
     for side in ("left", "bottom"):
         ax.spines[side].set_visible(False)
@@ -59,7 +59,7 @@ def neighbour_angles(
     """
     dashes = iter(("--", ":", "-."))
     for name, angles in groups.items():
-        a = np.sort(np.asarray(angles, dtype=np.float64))
+        a = np.sort(np.asarray(angles, dtype=np.float64))  # each angle is a step of 1 / c
         shade = colour(name)
         ax.step(a, np.arange(1, len(a) + 1) / len(a), where="post", color=shade, label=label(name),
                 ls=next(dashes) if shade == INK else "-")  # fmt: skip
@@ -98,8 +98,8 @@ def spectra(
     styles : dashes by name; "-" by default
     """
     for name, variance in shares.items():
-        p = np.asarray(variance, dtype=np.float64)
-        loss = name.split(",")[0].lower()
+        p = np.asarray(variance, dtype=np.float64)  # descending
+        loss = name.split(",")[0].lower()  # "ArcFace, linear" has the colour of arcface
         ax.plot(
             np.arange(1, len(p) + 1),
             np.cumsum(p),
@@ -134,9 +134,9 @@ def margins_against_difficulty(
     """
     d, m, w = np.asarray(difficulty), np.asarray(margin_rad), np.asarray(wrong, dtype=bool)
     against_difficulty(ax, d, m, w, alpha=0.4)
-    parts = np.array_split(np.argsort(d[~w], kind="stable"), bins)
+    parts = np.array_split(np.argsort(d[~w], kind="stable"), bins)  # as many samples in each
     middle = np.array([(np.median(d[~w][part]), np.median(m[~w][part])) for part in parts])
-    ax.plot(*middle.T, color=PAPER, lw=4.0)
+    ax.plot(*middle.T, color=PAPER, lw=4.0)  # a halo
     ax.plot(*middle.T, color=INK, lw=1.8, label="median")
     ax.axhline(base_rad, color=INK, lw=0.8, ls=(0, (4, 3)))
     ax.set_ylabel("margin (radians)")

@@ -26,11 +26,11 @@ def sheet(images: ArrayLike, columns: int, gap: int = 1) -> NDArray[np.float64]:
     if x.ndim != 4 or x.shape[1] not in (1, 3):
         raise ValueError(f"images must have shape (n, 1 or 3, height, width), got {x.shape}")
     n, channels, height, width = x.shape
-    rows = -(-n // columns)
+    rows = -(-n // columns)  # rounded up
     page = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), np.nan)
     for k in range(n):
         top, left = k // columns * (height + gap), k % columns * (width + gap)
-        page[top : top + height, left : left + width] = x[k].transpose(1, 2, 0)
+        page[top : top + height, left : left + width] = x[k].transpose(1, 2, 0)  # channels last
     return page[..., 0] if channels == 1 else page
 
 
@@ -59,5 +59,5 @@ def coloured(page: NDArray[np.float64]) -> NDArray[np.float64]:
     """Convert a colour sheet in [-1, 1] to RGBA in [0, 1], transparent for NaN; grey is kept."""
     if page.ndim == 2:
         return page
-    alpha = np.isfinite(page[..., :1]).astype(np.float64)
+    alpha = np.isfinite(page[..., :1]).astype(np.float64)  # NaN is transparent
     return np.concatenate([np.nan_to_num((page + 1.0) / 2.0), alpha], axis=2)

@@ -47,6 +47,7 @@ def against_identities(
         ax.plot(identities, values, color=shade, ls=_STYLES[k % 4], label=name)
         if dots and name in dots:
             ax.plot(*dots[name], "o", color=shade, ms=5)
+    # Measurements without a line of their own get squares in the next colours.
     for k, (name, (x, y)) in enumerate((dots or {}).items()):
         if name not in lines:
             ax.plot(
@@ -57,10 +58,11 @@ def against_identities(
                 ms=5,
                 label=name,
             )
-    left = float(np.min(np.asarray(identities)))
+    left = float(np.min(np.asarray(identities)))  # where the names of limits begin
     for name, value in (limits or {}).items():
         ax.axhline(value, color=INK, lw=0.8, ls=(0, (2, 3)))
         ax.annotate(name, (left, value), (0, 2), textcoords="offset points", fontsize=8)
+    # Plain numbers on logarithmic axes, such as 10k in place of a power of ten.
     ax.set(xscale="log", yscale="log", xlabel="identities", ylabel=ylabel)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     ax.xaxis.set_minor_locator(NullLocator())
@@ -86,6 +88,7 @@ def measured_heads(
         shade = IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)]
         ax.plot(head.time, head.memory, "o" if head.ours else "s", color=shade, ms=7,
                 fillstyle="full" if head.ours else "none", mew=1.6, label=head.name)  # fmt: skip
+    # The bounds: no head can be left of or below these lines.
     ax.axvline(1.0, color=INK, lw=0.8, ls=(0, (4, 3)))
     ax.axhline(1.0, color=INK, lw=0.8, ls=(0, (4, 3)))
     ax.set(xlabel="time (1 = three matrix products)", yscale="log", title=title)

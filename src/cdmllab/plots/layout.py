@@ -43,6 +43,7 @@ def byte_layout(
         raise ValueError(
             f"unknown kind of field {unknown[0]!r}: it must be one of {', '.join(KINDS)}"
         )
+    # A cell per byte, in rows like a hex editor's.
     for kind, start, end in fields:
         for k in range(start, min(end, len(data))):
             x, y = k % columns, k // columns
@@ -61,12 +62,12 @@ def byte_layout(
                 color=INK,
                 family="DejaVu Sans Mono",
             )
-    rows = -(-len(data) // columns)
+    rows = -(-len(data) // columns)  # rounded up; their first bytes are on the left
     for row in range(rows):
         ax.text(
             -0.3, row + 0.53, str(row * columns), ha="right", va="center", fontsize=7.5, color=INK
         )
-    seen = dict.fromkeys(kind for kind, _, _ in fields)
+    seen = dict.fromkeys(kind for kind, _, _ in fields)  # each kind once in the legend
     handles = [
         Patch(facecolor=KINDS[kind], alpha=0.5, label=_WORDS.get(kind, kind)) for kind in seen
     ]
@@ -74,7 +75,7 @@ def byte_layout(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, columnspacing=1.2
     )
     ax.set_xlim(-1.6, columns)
-    ax.set_ylim(rows, 0)
+    ax.set_ylim(rows, 0)  # the first row on top
     ax.axis("off")
 
 
@@ -88,6 +89,7 @@ def landmarks(ax: Axes, image: ArrayLike, points: ArrayLike, *, title: str = "")
         ax.annotate(
             str(number),
             (x, y),
+            # Offset of the number from its dot, in points.
             (4, 3),
             textcoords="offset points",
             fontsize=8,

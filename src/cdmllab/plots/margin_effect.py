@@ -33,6 +33,7 @@ def caps(
         zip(np.asarray(centres, dtype=np.float64), np.radians(radius_deg), strict=True)
     ):
         # Two unit vectors that span the plane of the circle.
+        # The axis least parallel to the centre, so that the cross product is not near zero.
         first = np.cross(centre, np.eye(3)[np.abs(centre).argmin()])
         first /= np.linalg.norm(first)
         second = np.cross(centre, first)
@@ -40,7 +41,7 @@ def caps(
             np.cos(turn)[:, None] * first + np.sin(turn)[:, None] * second
         )
         seen = ring @ rotation.T
-        seen[seen[:, 2] < 0.0] = np.nan
+        seen[seen[:, 2] < 0.0] = np.nan  # the far side
         ax.plot(seen[:, 0], seen[:, 1], color=colours[k % len(colours)], lw=1.1, zorder=3.5)
 
 
@@ -62,6 +63,7 @@ def over_margin(
     title : what the angle is
     bound_deg : the largest angle possible, drawn as a dashed line and labelled
     """
+    # A dot per seed, and the line of their means.
     m, angles = np.asarray(margins_rad, dtype=np.float64), np.asarray(angles_deg, dtype=np.float64)
     ax.plot(
         np.repeat(m, angles.shape[1]), angles.ravel(), "o", ms=3.5, color=INK, alpha=0.35, mew=0

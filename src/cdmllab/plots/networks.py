@@ -26,6 +26,7 @@ def family(name: str) -> str:
 def residual_block(ax: Axes) -> None:
     """Draw the first IResNet block of a stage: main path, shortcut, and no final activation."""
     layers = ("BN", "3×3", "BN", "PReLU", "3×3, /2", "BN")
+    # Boxes at equal distances; the shortcut leaves before the first and joins after the last.
     at = 1.6 + 1.55 * np.arange(len(layers))
     ax.annotate(
         "", (13.2, 0.0), (-0.3, 0.0), arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.2}
@@ -62,12 +63,13 @@ def shares(
     """
     for row, amounts in enumerate(rows.values()):
         percent = 100.0 * np.asarray(amounts) / np.sum(amounts)
+        # Each part begins where the previous ones end.
         left = np.concatenate([[0.0], np.cumsum(percent)[:-1]])
         for k, (start, width) in enumerate(zip(left, percent, strict=True)):
             shade = IDENTITY_COLOURS[k % len(IDENTITY_COLOURS)]
             ax.barh(row, width, left=start, color=shade, height=0.62, edgecolor=PAPER, lw=0.8,
                     label=parts[k] if row == 0 else None)  # fmt: skip
-            if width >= 7.0:
+            if width >= 7.0:  # room for the number
                 ax.text(
                     start + width / 2,
                     row,
@@ -90,6 +92,7 @@ def shares(
 
 def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
     """Plot networks by parameters (10^6) and MACs (10^9), with a line through each family."""
+    # A line through each family, and the name of every network at its point.
     for kind, shade in FAMILIES.items():
         members = {name: point for name, point in points.items() if family(name) == kind}
         if members:
@@ -112,6 +115,7 @@ def costs(ax: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         xlabel="parameters (millions)",
         ylabel="MACs per image (10⁹)",
     )
+    # Room for the names on both sides.
     lowest, highest = min(x for x, _ in points.values()), max(x for x, _ in points.values())
     ax.set_xlim(0.75 * lowest, 1.7 * highest)
     _plain(ax.xaxis, (1, 2, 5, 10, 20, 50, 100))
@@ -151,7 +155,7 @@ def latencies(
     unit : the unit of the times
     """
     names = list(dict.fromkeys(name for times in ways.values() for name in times))
-    for row, name in enumerate(names):
+    for row, name in enumerate(names):  # a line over the range of its times
         measured = [times[name] for times in ways.values() if name in times]
         ax.plot([min(measured), max(measured)], [row, row], color=GRID, lw=2.0, zorder=1)
     for k, (way, times) in enumerate(ways.items()):
@@ -171,7 +175,7 @@ def latencies(
 
 def _plain(axis: Axis, ticks: Sequence[float]) -> None:
     """Label a logarithmic axis with those of the given numbers that are within its limits."""
-    low, high = sorted(axis.get_view_interval())
+    low, high = sorted(axis.get_view_interval())  # an inverted axis has them swapped
     visible = [tick for tick in ticks if low <= tick <= high]
     axis.set_ticks(visible, labels=[f"{tick:g}" for tick in visible])
     axis.minorticks_off()

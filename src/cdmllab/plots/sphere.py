@@ -20,7 +20,7 @@ def view(elevation_deg: float, azimuth_deg: float) -> Floats:
     e, a = math.radians(elevation_deg), math.radians(azimuth_deg)
     towards = [math.cos(e) * math.cos(a), math.cos(e) * math.sin(a), math.sin(e)]
     right = [-math.sin(a), math.cos(a), 0.0]
-    return np.array([right, np.cross(towards, right), towards])
+    return np.array([right, np.cross(towards, right), towards])  # [3, 3]
 
 
 def facing(points: ArrayLike, steps: int = 24) -> tuple[float, float]:
@@ -30,6 +30,7 @@ def facing(points: ArrayLike, steps: int = 24) -> tuple[float, float]:
     for elevation in (-30.0, -10.0, 10.0, 30.0):
         for azimuth in np.arange(steps) * 360.0 / steps:
             depth = p @ view(elevation, azimuth)[2]
+            # Points far behind or in front count no more than others, so that most are in front.
             score = float(np.clip(depth, -0.2, 0.6).mean())
             if score > best:
                 best, chosen = score, (elevation, float(azimuth))
@@ -71,10 +72,10 @@ def sphere(
             f"points must have shape (n, 3) with n labels, got {p.shape} and {ids.shape}"
         )
     rotation = view(*(view_deg or facing(p if centres is None else centres)))
-    p = p @ rotation.T
+    p = p @ rotation.T  # right, up, towards the reader
     _globe(ax, rotation)
     colour = np.array([colours[int(k) % len(colours)] for k in ids])
-    for front in (False, True):
+    for front in (False, True):  # the far side first
         rows = (p[:, 2] >= 0.0) == front
         ax.scatter(
             p[rows, 0],
@@ -103,6 +104,7 @@ def sphere(
                 zorder=6 if z >= 0 else 2,
             )
             if names is not None:
+                # Names are outside of the globe, but above a centre that is near its middle.
                 length = max(math.hypot(x, y), 1e-6)
                 reach = 1.13 if length > 0.45 else 1.0
                 at = (x / length * reach, y / length * reach) if reach > 1.0 else (x, y + 0.14)
@@ -125,6 +127,7 @@ def _globe(ax: Axes, rotation: Floats) -> None:
     t = np.linspace(0.0, 2.0 * math.pi, 181)
     ax.plot(np.cos(t), np.sin(t), color=INK, lw=1.0, zorder=3, solid_capstyle="round")
     circles = [
+        # Parallels, then meridians as complete circles.
         np.stack(
             [np.cos(t) * math.cos(lat), np.sin(t) * math.cos(lat), np.full_like(t, math.sin(lat))],
             axis=1,
@@ -138,6 +141,7 @@ def _globe(ax: Axes, rotation: Floats) -> None:
     for circle in circles:
         q = circle @ rotation.T
         for front in (False, True):
+            # NaN hides the other half.
             half = np.where(((q[:, 2] >= 0.0) == front)[:, None], q, np.nan)
             ax.plot(
                 half[:, 0], half[:, 1], color=GRID, lw=0.7, alpha=1.0 if front else 0.4, zorder=0

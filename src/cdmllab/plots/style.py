@@ -44,8 +44,8 @@ RC: dict[str, Any] = {
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
     "axes.facecolor": "none",
-    "svg.fonttype": "path",
-    "svg.hashsalt": "cdmllab",
+    "svg.fonttype": "path",  # the same on machines without the font
+    "svg.hashsalt": "cdmllab",  # the same ids in every run
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": INK,
@@ -90,6 +90,7 @@ def figure(
     if "inline" in mpl.get_backend():
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+        # No date: the same bytes in every run.
         set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches="tight")
     import matplotlib.pyplot as plt
 

@@ -34,9 +34,10 @@ def training_curves(
     """
     for name, (step, mean, spread) in curves.items():
         x, y, s = (np.asarray(v, dtype=np.float64) for v in (step, mean, spread))
+        # The caller's colour, or a difficulty group's, or a loss's.
         shade = (colours or {}).get(name) or GROUPS.get(name) or colour(name)
         ax.plot(x, scale * y, color=shade, label=label(name))
-        if np.any(s > 0):
+        if np.any(s > 0):  # a single seed has no spread
             ax.fill_between(
                 x, scale * (y - s), scale * (y + s), color=shade, alpha=0.18, linewidth=0
             )
@@ -63,6 +64,7 @@ def differences(
     unit : unit of the axis
     scale : factor on the values
     """
+    # From the top: a bar over the interval and a dot at the mean.
     for at, (name, (mean, low, high)) in enumerate(rows.items()):
         ax.plot(
             [scale * low, scale * high], [at, at], color=INK, linewidth=1.4, solid_capstyle="butt"
@@ -77,7 +79,7 @@ def differences(
         )
     ax.axvline(0.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
     ax.set_yticks(range(len(rows)), list(rows))
-    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
     ax.set_xlabel(f"difference ({unit})")
     ax.grid(visible=False, axis="y")
 
@@ -95,7 +97,7 @@ def sample_margins(
     name : determines colour and label
     """
     x, a, m, b = (np.asarray(v, dtype=np.float64) for v in (step, low, middle, high))
-    keep: NDArray[np.bool_] = np.isfinite(m)
+    keep: NDArray[np.bool_] = np.isfinite(m)  # steps with a measurement
     ax.fill_between(x[keep], a[keep], b[keep], color=colour(name), alpha=0.22, linewidth=0)
     ax.plot(x[keep], m[keep], color=colour(name), label=label(name))
     ax.set_xlabel("step")
@@ -113,6 +115,7 @@ def accuracy_bars(ax: Axes, names: Sequence[str], values: Sequence[ArrayLike]) -
     for at, (name, accuracies) in enumerate(zip(names, values, strict=True)):
         dots = 100.0 * np.asarray(accuracies, dtype=np.float64)
         ax.plot(
+            # Side by side, so that equal dots stay visible.
             at + np.linspace(-0.18, 0.18, len(dots)),
             dots,
             "o",

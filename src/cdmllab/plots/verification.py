@@ -23,6 +23,7 @@ def roc_curve(ax: Axes, scores: ArrayLike, same: ArrayLike, *, name: str) -> Non
     finest = 1.0 / len(by_kind.impostor)
     # The last corner with at most one impostor pair; the factor allows for rounding.
     end = int(np.searchsorted(far, finest * (1.0 + 1e-12), side="right")) - 1
+    # Start at the finest FAR with the TAR reached there, and keep the corners above it.
     far, tar = np.append(finest, far[end + 1 :]), np.append(tar[end], tar[end + 1 :])
     left = min(finest, ax.get_xlim()[0]) if ax.lines else finest
     ax.step(far, tar, where="post", color=colour(name), label=label(name))
@@ -59,6 +60,7 @@ def score_histogram(
     densities(ax, s, kinds, edges)
     if threshold is not None:
         accepted = edges[:-1] >= threshold
+        # Genuine pairs that are rejected and impostor pairs that are accepted are errors.
         for (rows, shade), wrong in zip(kinds.values(), (~accepted, accepted), strict=True):
             density, _ = np.histogram(s[rows], edges, density=True)
             ax.stairs(np.where(wrong, density, 0.0), edges, fill=True, color=shade, alpha=0.85)
@@ -94,7 +96,7 @@ def cmc_curve(ax: Axes, rates: ArrayLike, *, name: str) -> None:
 
 def reliability_curve(ax: Axes, reliability: Reliability, *, name: str) -> None:
     """Plot observed against predicted probability with intervals; the diagonal is perfect."""
-    if not ax.lines:
+    if not ax.lines:  # once per axes
         ax.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (3, 3)))
     gaps = [reliability.observed - reliability.low, reliability.high - reliability.observed]
     ax.errorbar(

@@ -51,6 +51,7 @@ def compare(row: ReproducibleRow, measured: Mapping[str, Accuracy]) -> tuple[Com
             _least(row.pairs[protocol]),
         )
         rows.append((protocol, value, published_se(row, protocol), ours, own))
+    # Two-sided p-values under a normal law, adjusted together.
     p = holm([erfc(abs(o - v) / sqrt(a * a + b * b) / sqrt(2.0)) for _, v, a, o, b in rows])
     return tuple(Compared(*one, float(q)) for one, q in zip(rows, p, strict=True))
 
@@ -68,6 +69,7 @@ def published_se(row: ReproducibleRow, protocol: str) -> float:
 
 def verdict(compared: Sequence[Compared]) -> str:
     """The outcome of the comparison, in one or two sentences."""
+    # Significant differences only; the largest one is named in any case.
     apart = [one for one in compared if one.adjusted_p <= LEVEL]
     largest = max(compared, key=lambda one: abs(one.errors))
     most = f"{_points(largest)} on {largest.protocol}, {abs(largest.errors):.1f} standard errors"
@@ -77,7 +79,7 @@ def verdict(compared: Sequence[Compared]) -> str:
             f"than chance explains "
             f"(the largest difference: {most}). One training cannot show that both are equal."
         )
-    lower, higher = (
+    lower, higher = (  # True: ours is lower
         [one for one in apart if (one.difference < 0) is sign] for sign in (True, False)
     )
     parts = [

@@ -26,6 +26,7 @@ def write(done: Reproduced, row_plan: RowPlan, folder: Path | None = None) -> Pa
         **comparison,
         "config": plain_config(row_plan.config.flat()),
         "seed": row_plan.config.seed,
+        # From percent to a share.
         "measures": {c.protocol: {"accuracy": round(c.ours / 100.0, 5)} for c in done.compared},
         "seconds": dict(done.seconds),
         "estimate": dict(done.estimate),

@@ -80,6 +80,7 @@ def required_sets(row: ReproducibleRow, sets: Registry) -> tuple[RequiredSet, ..
     needed = []
     for name in row.sets:
         about = sets.get(name)
+        # Other bins of the set belong to protocols that this row does not compare.
         some = tuple(
             f
             for f in about.downloads
@@ -92,6 +93,7 @@ def required_sets(row: ReproducibleRow, sets: Registry) -> tuple[RequiredSet, ..
 def configure(row: ReproducibleRow, options: Options) -> tuple[Config, tuple[str, ...]]:
     """Adapt the preset's config to this machine, and list the deviations from the preset."""
     config = presets.load(row.preset, [f"seed={options.seed}"])
+    # Each change is also put in words, for the model card and the comparison.
     changes: list[str] = []
     if config.device == "cuda" and not torch.cuda.is_available():
         speed = config.speed.model_copy(update={"precision": "auto", "compiled": False})
@@ -106,7 +108,7 @@ def configure(row: ReproducibleRow, options: Options) -> tuple[Config, tuple[str
         speed = config.speed.model_copy(
             update={"precision": "bfloat16" if config.device == "cuda" else "float32"}
         )
-        size = config.batch_size // options.processes
+        size = config.batch_size // options.processes  # per process
         config = config.changed(
             batch_size=size,
             speed=speed,
@@ -140,6 +142,7 @@ def make(
     needed = required_sets(row, sets)
     has_data = not datasets.missing(config.data.name, config.data.options)
     in_lab = config.data.name == "lab"
+    # Images and identities: of the data, of a world of the lab, or as reported.
     source: Any
     if has_data and not in_lab:
         source = datasets.load(config.data.name, config.data.options)
@@ -150,15 +153,19 @@ def make(
     else:
         images, identities = _reported(needed)
     net = config.backbone.build()
+    # Without data, or before rendering, random images of the same size replace it.
     if not has_data or in_lab:
         source = StandIn(images, identities, net.size, net.channels, encoded=not in_lab)
+    # The probe trains in this process alone, which a sharded loss cannot.
     alone = config.changed(loss=_unsharded(config)) if options.processes > 1 else config
+    # What the timing depends on: with the same key it need not be repeated.
     key = f"{config.device} {config.threads} {options.processes} {images} {config.epochs}"
     timed = kept if kept is not None and kept.key == key else None
     if timed is None:
         speed = probe(alone, source, options.probe_s)
         threads = torch.get_num_threads()
         torch.set_num_threads(config.threads)  # the same as for training and evaluation
+        # Assume that processes scale perfectly: an optimistic estimate.
         train_s = images * config.epochs / (speed.images_per_s * options.processes)
         drawn_per_s = (
             _rendering(net.size) if in_lab or any(map(protocols.in_lab, row.protocols)) else 1.0
@@ -169,6 +176,7 @@ def make(
             key, render_s, train_s, _evaluating(row, config, speed, net.size, drawn_per_s), speed
         )
         torch.set_num_threads(threads)
+    # Bytes: still to download, archives still to unpack, rendered faces, checkpoints in float32.
     fetch = sum(fetching.missing_bytes(file, folder) for one in needed for file in one.files)
     unpack = sum(
         f.size for one in needed for f in one.files if f.unpack and not (folder / f.unpack).exists()
@@ -227,6 +235,7 @@ def lines(row: ReproducibleRow, plan: RowPlan) -> list[str]:
         f"memory   {p.peak_mib:,.0f}{total} MiB of "
         f"{'the GPU' if device == 'cuda' else 'this process'}"
     )
+    # The time of a recorded training, if there is one of the same network.
     if plan.recorded_h is not None and row.measured is not None:
         text.append(
             f"recorded about {plan.recorded_h:.1f} h at the speed of {row.measured.record}: "
@@ -249,7 +258,7 @@ def _reported(needed: tuple[RequiredSet, ...]) -> tuple[int, int]:
     for one in needed:
         images, identities = one.about.pack_count("images"), one.about.pack_count("identities")
         if images is not None and identities is not None:
-            return sum(images) // 2, identities[0]
+            return sum(images) // 2, identities[0]  # the middle of the range
     raise AssertionError("a row whose data is missing fetches a set with images and identities")
 
 
@@ -263,7 +272,7 @@ def _rendering(size: int) -> float:
     from cdmllab.faces import FaceWorld, fastest
 
     world = FaceWorld(_RENDERED, 1, size=size, device=fastest())
-    world.read(np.arange(8))
+    world.read(np.arange(8))  # warm up
     start = perf_counter()
     world.read(np.arange(_RENDERED))
     return _RENDERED / (perf_counter() - start)
@@ -281,19 +290,21 @@ def _evaluating(
 ) -> float:
     """Seconds for all protocols: render or read images, embed them twice, resample pairs."""
     total = 0.0
+    # Every pair may have two images of its own, so this is an upper bound.
     for name in row.protocols:
         images = 2 * row.pairs[name]
         if protocols.in_lab(name):
             drawn = protocols.load(name, size)
             images = len(drawn.images)
             total += images / drawn_per_s
+            # Random embeddings take as long to measure as real ones.
             start = perf_counter()
             rng = np.random.default_rng(0)
             evaluate(
                 rng.normal(size=(images, config.backbone.embedding_dim)), drawn, replicates=200
             )
-            total += 5.0 * (perf_counter() - start)
-        total += 2 * images / speed.judged_per_s
+            total += 5.0 * (perf_counter() - start)  # the usual 1,000 replicates
+        total += 2 * images / speed.judged_per_s  # with the mirrored images
     return total
 
 

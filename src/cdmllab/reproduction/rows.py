@@ -89,6 +89,7 @@ def table() -> tuple[ReproducibleRow, ...]:
     """All rows and recipes. The demonstration comes first; it needs the repository's results."""
     rows = [_demo()] if _recorded() else []
     for row in published.ROWS:
+        # A row with presets by both recipes appears twice.
         for recipe, preset in (("datn_page", row.preset), ("datn_code", row.datn_code_preset)):
             if preset is not None:
                 rows.append(_row(row, recipe, preset))
@@ -107,7 +108,7 @@ def find(name: str, recipe: str | None = None) -> ReproducibleRow:
     ------
     CdmlLabError : there is no such row or recipe; the message suggests the closest name
     """
-    rows = [row for row in table() if name in (row.name, row.preset)]
+    rows = [row for row in table() if name in (row.name, row.preset)]  # by name or by preset
     if not rows:
         hint = did_you_mean(name, [*names(), *(row.preset for row in table())])
         raise CdmlLabError(f"no row {name!r}{hint}; `cdmllab reproduce` lists them")
@@ -128,6 +129,7 @@ def hours(row: ReproducibleRow, images: int, epochs: int) -> float | None:
     if row.measured is None or not _recorded():
         return None
     for group in _groups(row.measured.record):
+        # The recorded training, scaled by the number of images that it saw.
         if group["arm"] == row.measured.arm:
             config, run = group["config"], group["runs"][0]
             data = config["data"]
@@ -151,10 +153,11 @@ def _groups(record: str) -> Sequence[Mapping[str, Any]]:
 
 
 def _row(row: published.Row, recipe: str, preset: str) -> ReproducibleRow:
-    data, _, last = preset.split("/")
+    data, _, last = preset.split("/")  # casia/datn_page/r50_cdml
+    # What the source leaves open, which our numbers may therefore differ by.
     deviations = [*_UNKNOWN["datn_code" if recipe == "datn_code" else "datn_page"][:1], _COPIES]
     if row.spread:
-        deviations.append(_UNKNOWN["datn_page"][1])
+        deviations.append(_UNKNOWN["datn_page"][1])  # what its +- is
     if row.source == "arcface":
         deviations.append(_UNKNOWN["arcface"][0])
     notes = []
@@ -207,13 +210,15 @@ def _measured(row: published.Row) -> MeasuredCost | None:
 
 def _demo() -> ReproducibleRow:
     """A row of our own: recorded accuracies of a small preset over several seeds."""
+    # Accuracies of all seeds, in percent, by protocol.
     values: dict[str, list[float]] = {}
     for group in _groups("lab_demo"):
         for run in group["runs"]:
             for protocol, measures in run["measures"].items():
                 if protocol in _DEMO_PAIRS:
                     values.setdefault(protocol, []).append(100.0 * measures["accuracy"])
-    seeds = min(map(len, values.values()))
+    seeds = min(map(len, values.values()))  # equal in a complete record
+    # Mean and sample standard deviation over seeds, as a paper would print them.
     means = {name: sum(some) / len(some) for name, some in values.items()}
     spreads = {
         name: (sum((x - means[name]) ** 2 for x in some) / (len(some) - 1)) ** 0.5

@@ -60,6 +60,7 @@ class RowWork:
 
     def __init__(self, row: ReproducibleRow, seed: int, within: Path | None = None) -> None:
         preset = Path(row.preset)
+        # A preset may be a file.
         name = preset.stem if preset.suffix else row.preset.replace("/", "-")
         self.row, self.seed = row, seed
         self.folder = (within or runs.root()) / "reproduce" / f"{name}__s{seed}"
@@ -67,6 +68,7 @@ class RowWork:
         # Missing or damaged by a kill: only times are lost, and consent is asked for again.
         with suppress(DataError):
             kept = read_record(self.folder / STATE)
+            # Only keys of the expected type, so that a damaged value is replaced by the default.
             self.state |= {
                 key: kept[key]
                 for key in self.state
@@ -81,7 +83,7 @@ class RowWork:
     @property
     def measured(self) -> plan.Timed | None:
         """The measurements of an earlier call, or None."""
-        with suppress(TypeError, ValueError):
+        with suppress(TypeError, ValueError):  # of an earlier version, or empty: measure again
             key, render_s, train_s, evaluate_s, speed = self.state["timed"]
             return plan.Timed(key, render_s, train_s, evaluate_s, Probe(*speed))
         return None
@@ -92,6 +94,7 @@ class RowWork:
         start = perf_counter()
         try:
             yield
+        # Also after a failure: the time was spent.
         finally:
             seconds = self.state["seconds"]
             seconds[step] = round(seconds.get(step, 0.0) + perf_counter() - start, 2)
@@ -142,6 +145,7 @@ def carry_out(
     CdmlLabError : the disk is too small; or as a step raises
     """
     row = work.row
+    # The first estimate is kept, to be compared with the times in the end.
     if not work.state["estimate"]:
         timed = row_plan.timed
         work.state["estimate"] = {
@@ -151,6 +155,7 @@ def carry_out(
     work.state["timed"] = list(row_plan.timed)
     work.keep()
     _room(row_plan, data)
+    # Fetch, prepare, train, evaluate: each step skips what an earlier call has finished.
     for one in row_plan.required:
         if _unpacked(one, data):
             report(f"fetch: {one.name} is complete")
@@ -176,11 +181,13 @@ def carry_out(
     with work.timed("train"):
         run = _train(work, row_plan, options, report)
     report(f"train: finished in {run.folder}")
+    # The threads of the training, so that evaluation times match the estimate.
     threads = torch.get_num_threads()
     torch.set_num_threads(row_plan.config.threads)
     with work.timed("evaluate"):
         measures = _evaluate(work, row_plan, run, report)
     torch.set_num_threads(threads)
+    # Compare, and write comparison and model card.
     accuracies = {name: _accuracy(one) for name, one in measures.items()}
     compared = compare.compare(row, accuracies)
     verdict = compare.verdict(compared)
@@ -263,6 +270,8 @@ def _prepare(row_plan: RowPlan, data: Path, report: Report) -> None:
 def _train(work: RowWork, row_plan: RowPlan, options: Options, report: Report) -> Run:
     config, within = row_plan.config, work.folder / RUNS
     if options.processes == 1:
+        # One process: train here. Several: let torchrun
+        # start them, unless they have finished before.
         job = task.Task("reproduce", work.row.name, {}, config.seed, config.flat())
         return Run.open(task.carry_out(job, within, report).run)
     done = next(Run.finished(config.flat(), within=within), None)
@@ -279,6 +288,7 @@ def _train(work: RowWork, row_plan: RowPlan, options: Options, report: Report) -
 def _torchrun(work: RowWork, row_plan: RowPlan, processes: int, within: Path) -> None:
     """Train in several processes, continuing a run that was started before."""
     config = row_plan.config.flat()
+    # Continue the last run with the same config, or start a new one.
     started = [run for run in Run.list(within) if run.config == config] if within.is_dir() else []
     file = work.folder / "config.yaml"
     write_text(file, yaml.safe_dump(config, sort_keys=False))
@@ -310,6 +320,7 @@ def _evaluate(work: RowWork, row_plan: RowPlan, run: Run, report: Report) -> dic
     for name in work.row.protocols:
         if instructions := protocols.missing(name):
             raise CdmlLabError(instructions)
+        # An evaluation of the same weights and images is reused.
         done, _, before = cached.evaluate(
             backbone, name, run.folder / "eval", prepare=release.preprocessing
         )
@@ -325,6 +336,7 @@ def _accuracy(measures: Measures) -> Accuracy:
 
 
 def _card(work: RowWork, row_plan: RowPlan, run: Run, compared: tuple[Compared, ...]) -> None:
+    # The training set is the one with a pack; the face lab has none.
     row, training = work.row, [one.about for one in row_plan.required if one.about.pack]
     card.write(
         released(run),

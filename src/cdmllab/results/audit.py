@@ -15,6 +15,7 @@ SWEEPS, MUTATION = "sweeps", "mutation"
 LEAST_KILLED = 0.9  # of the mutants
 _NEEDED = ("command", "git_commit", "git_dirty", "versions")
 _SHA = re.compile(r"[0-9a-f]{7,64}")  # git might take anything else for an option
+# As chapters cite: results.load("...") or Recorded("...").
 _CITED = re.compile(r"""(?:results\.load|Recorded)\(\s*["']([^"']+)["']""")
 
 
@@ -45,6 +46,7 @@ def check(
     seen: dict[str, list[str]] = {kind: [] for kind in kinds}
     faults: list[str] = []
     history = _History(where)
+    # Records: sweeps are checked against their specs, others for their provenance.
     for path in sorted(where.rglob("*.json")):
         name = path.relative_to(where).with_suffix("").as_posix()
         try:
@@ -62,6 +64,7 @@ def check(
             faults.append(str(error))
             continue
         faults += [f"{name}: {fault}" for fault in history.faults(record)]
+    # Chapters that were run for the published book carry their provenance in the notebook.
     for path in sorted(where.rglob("*.ipynb")):
         name = path.relative_to(where).as_posix()
         seen["chapters"].append(name)
@@ -74,9 +77,11 @@ def check(
         faults += [f"{name}: {fault}" for fault in _provenance(provenance)]
         faults += [f"{name}: {fault}" for fault in history.faults(provenance)]
     seen["commits in this history"] = history.known
+    # A spec without a record is not a fault, but is listed.
     for path in sorted((where / SWEEPS).glob("*.yaml")):
         if not path.with_suffix(".json").is_file():
             seen["sweeps not run"].append(path.stem)
+    # Every record that the book cites must exist.
     for page, name in _citations(pages):
         seen["citations"].append(f"{page.name} -> {name}")
         if (
@@ -91,6 +96,7 @@ def _provenance(record: dict[str, Any]) -> Iterator[str]:
     for key in _NEEDED:
         if key not in record:
             yield f"has no {key}"
+    # Of a commit only the most serious fault is reported.
     if "git_commit" in record and is_unknown(record["git_commit"]):
         yield "has no known commit: measure again in a checkout that git can read"
     elif record.get("git_dirty"):
@@ -121,6 +127,7 @@ class _History:
         for sha in named:
             if sha not in self._known:
                 self._known[sha] = (
+                    # A tree or a blob may have the same digits, so ask git for the type.
                     bool(_SHA.fullmatch(sha))
                     and git("cat-file", "-t", sha, within=self._where) == "commit"
                 )

@@ -52,6 +52,7 @@ class Difference(NamedTuple):
             raise ValueError(f"the smallest effect of interest must be above 0, got {bound!r}")
         from scipy import stats
 
+        # Standard error and degrees of freedom.
         error, degrees = self.sd / math.sqrt(self.n), self.n - 1
         half = float(stats.t.ppf(0.95, degrees)) * error
         # Distance to the nearer bound; negative beyond it.
@@ -111,11 +112,13 @@ def pairs_for_equivalence(sd: float, bound: float, power: float = 0.8) -> int:
         )
     from scipy import stats
 
+    # There is no closed form, since Student's t depends on n: try one number after the other.
     n = 2
     while n < _MOST_PAIRS:
         reach = (
             bound * math.sqrt(n) / sd - float(stats.t.ppf(0.95, n - 1)) if sd > 0.0 else math.inf
         )
+        # Probability that both one-sided tests reject, if the true difference is 0.
         if 2.0 * float(stats.t.cdf(reach, n - 1)) - 1.0 >= power:
             return n
         n += 1
@@ -149,6 +152,7 @@ def paired(one: Floats, other: Floats, confidence: float = 0.95, power: float = 
     sd = float(d.std(ddof=1))
     error = sd / math.sqrt(n)
     t = float(stats.t.ppf(0.5 + confidence / 2, n - 1))
+    # Identical pairs have no spread: the difference is certain, or there is none.
     p = float(2 * stats.t.sf(abs(d.mean()) / error, n - 1)) if error > 0 else float(d.mean() == 0)
     # The noncentrality, in standard errors, at which the t-test has the wanted power.
     shift = optimize.brentq(lambda nc: stats.nct.sf(t, n - 1, nc) - power, 0.0, 100.0 * t)
@@ -171,6 +175,7 @@ def family(differences: Mapping[Name, Difference]) -> dict[Name, Difference]:
     family, and the adjusted p-value decides the verdict. Their intervals stay those of single
     tests. Two arms with bit-identical values do not count as a test.
     """
+    # Bit-identical arms are no test, and would only make the family larger.
     tested = {name: d.p for name, d in differences.items() if d.sd > 0 or d.mean != 0}
     adjusted = (
         dict(zip(tested, holm(list(tested.values())).tolist(), strict=True)) if tested else {}

@@ -54,7 +54,8 @@ def _datn_page(
     }
     spreads = dict(zip(PROTOCOLS, spread, strict=True)) if spread else {}
     data = {"CASIA-WebFace": "casia", "MS1MV3": "ms1mv3"}[trained_on]
-    own = f"{data}/datn_page/{preset}" if preset else None
+    own = f"{data}/datn_page/{preset}" if preset else None  # empty: no preset of ours
+    # A row that is not public is not in DATN's code.
     other = f"{data}/datn_code/{preset}" if preset and public else None
     return Row(trained_on, backbone, loss, accuracy, spreads, "datn_page", own, other)
 

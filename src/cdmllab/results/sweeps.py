@@ -56,6 +56,7 @@ class Recorded:
         """A measure per seed, by rising seed; its mean over several protocols."""
         names = [protocol] if isinstance(protocol, str) else list(protocol)
         rows = []
+        # One row per seed, one column per protocol; the mean is over protocols.
         for run in sorted(self._group(stage, arm)["runs"], key=lambda run: run["seed"]):
             for name in names:
                 if name not in run["measures"]:
@@ -126,6 +127,7 @@ class Recorded:
         return {
             "runs": len(runs),
             "hours": sum(run["train_seconds"] for run in runs) / 3600,
+            # Of the GPU, if there was one.
             "processors": sorted({run.get("gpu", run["processor"]) for run in runs}),
             "date": self.record["date"],
         }
@@ -140,6 +142,7 @@ class Recorded:
         )
 
     def _group(self, stage: str, arm: str) -> dict[str, Any]:
+        # A grid has several groups of one arm, one for each point; here it must be a single one.
         groups = [group for group in self._stage(stage)["groups"] if group["arm"] == arm]
         if len(groups) == 1:
             return dict(groups[0])
@@ -158,6 +161,7 @@ def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, F
     The runs are those of sweeps and of `cdmllab reproduce --record`. A sweep that changes a
     preset's settings does not count as that preset.
     """
+    # Compare complete configs, so that any changed setting excludes the run.
     current = record.plain_config(presets.load(preset).flat())
     values: dict[str, list[float]] = {}
     for path in sorted(((folder or results.folder()) / "sweeps").glob("*.json")):
@@ -189,6 +193,7 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
     )
     faults: list[str] = []
     earlier: dict[str, list[Done]] = {}
+    # Stage by stage, since the tasks of a stage follow from the results of earlier ones.
     stages = {stage["stage"]: stage for stage in recorded["stages"]}
     for stage in current.stages:
         if stage not in stages:
@@ -199,6 +204,7 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
             for run in group["runs"]
         }
         earlier[stage] = []
+        # Each task of the spec must have a run; what remains belongs to no task.
         for task in expand.tasks(current, stage, earlier):
             key = (task.arm, str(task.point), task.seed)
             if key not in runs:
@@ -210,6 +216,7 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
         faults += [
             f"{path.name}: {stage}/{arm}, seed {seed} is not in the spec" for arm, _, seed in runs
         ]
+        # A comparison within a stage must not mix precisions.
         computed = {
             str(run.get("precision")) for group in stages[stage]["groups"] for run in group["runs"]
         }
@@ -225,6 +232,7 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
 
 def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list[str]:
     faults = []
+    # Of a commit only the most serious fault is reported.
     if is_unknown(run.get("git_commit")):
         faults.append(f"run {run['run']} has no known commit")
     elif run.get("git_dirty") is not False:
@@ -241,6 +249,7 @@ def _faults(task: Any, group: Mapping[str, Any], run: Mapping[str, Any]) -> list
     for protocol in task.protocols:
         if protocol not in run["measures"]:
             faults.append(f"run {run['run']} was not evaluated on {protocol}")
+    # Written differently, for instance before a default was added, configs may still be the same.
     try:
         current = record.plain_config(task.config)
         config = record.comparable(group["config"], current)

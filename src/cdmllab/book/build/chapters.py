@@ -47,6 +47,7 @@ def plan(layout: Layout, chapter: str, given: Mapping[str, Any]) -> Plan:
     notebook = read_chapter(layout.source(chapter))
     parameters = declared(chapter, notebook)
     values = resolve(chapter, parameters, given)
+    # Compare with the fingerprint stored in the output of the last run.
     now = fingerprint(layout, chapter, notebook, values)
     return Plan(
         chapter, notebook, parameters, values, now, changes(_recorded(layout.output(chapter)), now)
@@ -75,6 +76,7 @@ def run(
     """
     from cdmllab.book.build.execute import execute  # papermill takes seconds to import
 
+    # Only given parameters are injected; the record has all of them.
     progress.chapter_starts(f"{step.chapter}: {summary(reasons)}")
     execute(
         layout,

@@ -26,7 +26,7 @@ ALLOW_STDERR = "allow-stderr"
 SKIP = "skip-execution"
 # Attempts to start a kernel: another program may take one of its ports before the kernel binds it.
 STARTS = 3
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of tracebacks
 
 
 class ChapterError(CdmlLabError):
@@ -91,6 +91,7 @@ def execute(
     ChapterError : a cell raised, wrote to stderr (unless tagged ``allow-stderr``), was not run, or
         took too long; or the kernel died
     """
+    # Papermill inserts the given values in a cell after the one tagged "parameters".
     tagged = [
         index
         for index, cell in enumerate(notebook.cells)
@@ -99,6 +100,7 @@ def execute(
     watch = _Watch(progress, len(notebook.cells), tagged[0] + 1 if given and tagged else None)
     failed = layout.failed(chapter)
     output.parent.mkdir(parents=True, exist_ok=True)
+    # Run in a folder next to the output, on the same disk, so that it can be renamed into place.
     with TemporaryDirectory(dir=output.parent, prefix=RUNNING) as folder:
         running = Path(folder) / f"{chapter}.ipynb"
         try:
@@ -112,6 +114,7 @@ def execute(
                 kept = f"; the partial notebook is {layout.show(failed)}"
             raise ChapterError(f"chapter {chapter}, {stopped}{kept}") from stopped
     result = normalise(executed)
+    # Only a successful run gets its record, and is written.
     result.metadata["cdmllab"] = dict(record())
     nbformat.validate(result)
     write_text(output, as_text(result))
@@ -127,6 +130,7 @@ def _run(
     watch: _Watch,
 ) -> NotebookNode:
     """Run all cells; papermill saves the outputs so far to the file `running`."""
+    # Only a kernel that does not start is worth another attempt.
     left = STARTS
     while True:
         left -= 1
@@ -184,5 +188,6 @@ def _reject_defects(executed: NotebookNode, watch: _Watch) -> None:
                 raise _StoppedError(
                     f"{place}: wrote to stderr: {text} (if intended, tag it {ALLOW_STDERR!r})"
                 )
+        # `exit()` ends a chapter early without an error.
         if cell.execution_count is None and SKIP not in tags:
             raise _StoppedError(f"{place}: was not run")

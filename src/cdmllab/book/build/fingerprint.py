@@ -21,6 +21,7 @@ Fingerprint = dict[str, Any]
 
 RUNNER = 1  # incremented when the way of running chapters or of storing their outputs changes
 LARGE_BYTES = 8 * 2**20
+# A line such as %matplotlib or !ls; its indent is kept.
 _MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 
 
@@ -36,6 +37,7 @@ def fingerprint(
     ------
     CdmlLabError : the header has another form, or a cell does not parse
     """
+    # The code of the cells, and all of the package that their imports reach.
     code = _parsed(chapter, notebook)
     reached = reach(code, layout.package)
     return {
@@ -50,6 +52,7 @@ def fingerprint(
             layout.show(path): hash_file(path) for path in _data_files(layout, chapter, notebook)
         },
         "versions": {
+            # Patch releases compute the same.
             "python": f"{sys.version_info.major}.{sys.version_info.minor}",
             **versions(reached.third_party),
         },
@@ -120,6 +123,7 @@ def _parsed(chapter: str, notebook: NotebookNode) -> list[str]:
 
 
 def _data_files(layout: Layout, chapter: str, notebook: NotebookNode) -> list[Path]:
+    # The header may list globs of data files, and nothing else.
     header = notebook.metadata.get("cdmllab", {})
     globs = header.get("data", []) if isinstance(header, dict) else None
     if (
@@ -142,6 +146,7 @@ def _data_files(layout: Layout, chapter: str, notebook: NotebookNode) -> list[Pa
 def _differences(old: Fingerprint, new: Fingerprint, part: str) -> Iterator[tuple[str, Any, Any]]:
     was, now = old.get(part, {}), new[part]
     for key in sorted({*was, *now}):
+        # A key with the value None differs from no key at all.
         if was.get(key) != now.get(key) or (key in was) != (key in now):
             yield key, was.get(key), now.get(key)
 

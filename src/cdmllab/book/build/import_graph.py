@@ -38,6 +38,7 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
     sources : pieces of code; those that do not parse are skipped, and will fail when they are run
     package : the folder of the root package
     """
+    # Follow names until no new module is found; each is looked at once.
     result = Reach()
     waiting = [name for source in sources for name in _imported(source, "", package)]
     seen = set()
@@ -61,6 +62,7 @@ def reach(sources: Iterable[str], package: Path) -> Reach:
                         for file in _data(path.parent)
                     }
                 )
+            # Relative imports count from the package that contains the module.
             inside = module if is_package else module.rpartition(".")[0]
             waiting += _imported(path.read_text(encoding="utf-8"), inside, package)
     result.third_party -= sys.stdlib_module_names
@@ -75,8 +77,10 @@ def _imported(source: str, inside: str, package: Path) -> Iterator[str]:
     imports, texts = _names(source)
     for level, module, name in imports:
         parents = inside.split(".")
+        # One dot is the package itself, each further dot one level up.
         above = parents[: len(parents) - level + 1] if level else []
         yield ".".join([*above, *([module] if module else []), name])
+    # Such a string may import the module lazily, for instance from a registry.
     for text in texts:
         if text.startswith(f"{package.name}.") and _locate(text, package):
             yield text
@@ -107,6 +111,7 @@ def _modules(name: str, package: Path) -> Iterator[tuple[str, Path]]:
     parts = name.split(".")
     if any(tuple(parts[1 : 1 + len(room)]) == room for room in MACHINERY):
         return
+    # The packages that contain the module, and the module itself.
     prefixes = [".".join(parts[:count]) for count in range(2, len(parts) + 1)]
     located = [(prefix, path) for prefix in prefixes if (path := _locate(prefix, package))]
     root = package / "__init__.py"
@@ -118,6 +123,7 @@ def _modules(name: str, package: Path) -> Iterator[tuple[str, Path]]:
 def _locate(module: str, package: Path) -> Path | None:
     """The file of a module of the package."""
     stem = package.parent.joinpath(*module.split("."))
+    # A package, or else a module.
     for path in (stem / "__init__.py", stem.with_name(f"{stem.name}.py")):
         if path.is_file():
             return path

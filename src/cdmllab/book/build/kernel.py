@@ -24,6 +24,7 @@ def environment(source: Path) -> Iterator[dict[str, str]]:
     Thread counts (``OMP_NUM_THREADS`` and the like) remain the user's choice.
     """
     with TemporaryDirectory(prefix="cdmllab-kernel-") as own:
+        # Without a fixed salt the ids in SVG figures differ from run to run.
         write_text(Path(own) / "matplotlibrc", "svg.hashsalt: cdmllab\n")
         path = [str(source), *filter(None, [os.environ.get("PYTHONPATH")])]
         yield {

@@ -90,6 +90,7 @@ class Layout:
         ------
         CdmlLabError : there is none, one is not named ``NN_name.py``, or two have the same number
         """
+        # The number in a name gives the order, and is a chapter's short name.
         names = sorted(path.stem for path in (self.book / "chapters").glob("*.py"))
         if not names:
             raise CdmlLabError(f"there is no chapter in {self.show(self.book / 'chapters')}")
@@ -116,7 +117,7 @@ class Layout:
         names = self.chapters()
         stem = Path(reference).stem
         for name in names:
-            if stem in (name, name[:2], str(int(name[:2]))):
+            if stem in (name, name[:2], str(int(name[:2]))):  # 01_sphere, 01, 1
                 return name
         raise CdmlLabError(f"there is no chapter {reference!r}; the book has {', '.join(names)}")
 

@@ -10,7 +10,7 @@ from cdmllab.book.build.notebooks import KERNEL, kept
 
 INJECTED = "injected-parameters"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
-_ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")
+_ADDRESS = re.compile(r"(?<= at )0x[0-9a-fA-F]+")  # <object at 0x7f...>
 
 
 def normalise(executed: NotebookNode) -> NotebookNode:
@@ -22,7 +22,7 @@ def normalise(executed: NotebookNode) -> NotebookNode:
     notebook.metadata = {"kernelspec": dict(KERNEL), "language_info": {"name": "python"}}
     for cell in notebook.cells:
         if INJECTED in cell.metadata.get("tags", []):
-            cell.id = INJECTED
+            cell.id = INJECTED  # papermill gives it a random id
         cell.metadata = kept(cell)
         if cell.cell_type == "code":
             cell.outputs = [output for output in map(_output, cell.outputs) if output]
@@ -37,7 +37,7 @@ def _output(output: NotebookNode) -> NotebookNode | None:
         output.metadata.pop(WIDGET_VIEW, None)
         for kind, value in output.data.items():
             output.data[kind] = _without_addresses(kind, value)
-        if not output.data:
+        if not output.data:  # it was only a widget's view
             return None
     return output
 

@@ -36,6 +36,7 @@ def read_chapter(path: Path) -> NotebookNode:
             f"{path.name} cannot be read as a chapter (py:percent): {error}"
         ) from error
     for number, cell in enumerate(parsed.cells, start=1):
+        # jupytext itself adds `lines_to_next_cell`.
         unknown = sorted(set(cell.metadata) - {*CELL_METADATA, "lines_to_next_cell"})
         if unknown:
             raise CdmlLabError(
@@ -107,6 +108,7 @@ def as_chapter(notebook: NotebookNode) -> str:
     """The chapter's source for a notebook, as JupyterLab would save it with jupytext."""
     plain = canonical(notebook)
     plain.metadata["jupytext"] = {
+        # "-all": jupytext keeps what is named and nothing else.
         "notebook_metadata_filter": ",".join((*NOTEBOOK_METADATA, "-all")),
         "cell_metadata_filter": ",".join((*CELL_METADATA, "-all")),
     }
@@ -124,6 +126,7 @@ def read_notebook(path: Path) -> NotebookNode:
         text = path.read_text(encoding="utf-8")
         notebook: NotebookNode = nbformat.reads(text, as_version=4)
     except (OSError, ValueError, nbformat.ValidationError) as error:
+        # The rest of a validation error is the schema.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CdmlLabError(f"{path} is not a notebook: {reason}") from error
     return notebook

@@ -68,10 +68,12 @@ class _Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._within = tag
         attributes = {name: value or "" for name, value in attrs}
+        # The style attribute of any element may load an image.
         self.addresses += _CSS_LOAD.findall(attributes.get("style", ""))
+        # A link to a canonical page or a licence loads nothing.
         if tag == "link" and set(attributes.get("rel", "").lower().split()) <= _HARMLESS_LINKS:
             return
-        if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":
+        if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":  # a redirect
             self.addresses += re.findall(r"https?://\S+", attributes.get("content", ""))
         for name in _LOADS.get(tag, ()):
             self.addresses += self._remote(attributes.get(name, ""), name)
@@ -87,6 +89,7 @@ class _Page(HTMLParser):
 
     @staticmethod
     def _remote(value: str, name: str) -> Iterator[str]:
+        # `srcset` lists several images, each with its size.
         for candidate in value.split(",") if name == "srcset" else [value]:
             if match := _REMOTE.match(candidate):
                 yield match.group()

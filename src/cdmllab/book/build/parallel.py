@@ -43,6 +43,7 @@ def run_all(
     ------
     ChapterError : a chapter failed; its output is unchanged
     """
+    # In this process: no worker to start, and progress is shown cell by cell.
     if min(jobs, len(due)) <= 1:
         for chapter, reasons in due.items():
             _run(progress, layout, chapter, given, reasons, timeout_s)
@@ -51,6 +52,7 @@ def run_all(
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(due)), context, initializer=_begin) as workers:
         try:
+            # Submit only as many chapters as run, so that after a failure no other one starts.
             while waiting or running:
                 while waiting and len(running) < jobs:
                     chapter = waiting.pop(0)
@@ -59,8 +61,9 @@ def run_all(
                     )
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
-                    future.result()
+                    future.result()  # raises the chapter's error
         except KeyboardInterrupt:
+            # Workers do not get Ctrl-C from the terminal, so pass it on: each stops its kernel.
             for worker in multiprocessing.active_children():
                 if worker.pid:
                     os.kill(worker.pid, signal.SIGINT)

@@ -14,6 +14,7 @@ from cdmllab.errors import CdmlLabError, did_you_mean
 
 PROFILES = ("cpu", "gpu")
 REQUIRED = ("profile", "seed")
+# How a boolean can be written on the command line.
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
@@ -46,7 +47,7 @@ def declared(chapter: str, notebook: NotebookNode) -> dict[str, Parameter]:
         raise CdmlLabError(
             f"chapter {chapter}: its parameters cell has a syntax error, {error}"
         ) from error
-    comments = _comments(source)
+    comments = _comments(source)  # by line; ast drops them
     parameters = {}
     for statement in statements:
         parameter = _parameter(statement, comments)
@@ -79,6 +80,7 @@ def resolve(
     ------
     CdmlLabError : the chapter has no such parameter, or a value has another type than the default
     """
+    # An unknown name is refused; papermill would only warn and use the default.
     for name in given:
         if name not in parameters:
             hint = did_you_mean(name, parameters)
@@ -105,7 +107,7 @@ def _comments(source: str) -> dict[int, str]:
 
 def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | None:
     match statement:
-        case (
+        case (  # name = value, or name: type = value
             ast.Assign(targets=[ast.Name(id=name)], value=value)
             | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
         ):
@@ -124,11 +126,12 @@ def _parameter(statement: ast.stmt, comments: Mapping[int, str]) -> Parameter | 
 def _convert(chapter: str, parameter: Parameter, value: Any) -> Any:
     kind = type(parameter.default)
     try:
+        # From the command line every value is a string.
         if isinstance(value, str) and kind is not str:
             value = _read(value, kind)
         if kind is float and type(value) is int:
             value = float(value)
-        if parameter.default is not None and type(value) is not kind:
+        if parameter.default is not None and type(value) is not kind:  # True is no integer here
             raise ValueError
     except (ValueError, SyntaxError, KeyError):
         raise CdmlLabError(
@@ -145,6 +148,7 @@ def _read(text: str, kind: type) -> Any:
         return kind(text)
     try:
         return ast.literal_eval(text)
+    # A default of None accepts any literal, and text without quotes.
     except (ValueError, SyntaxError):
         if kind is type(None):
             return text

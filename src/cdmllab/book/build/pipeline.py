@@ -50,6 +50,7 @@ def build(
         plans = [chapters.plan(layout, name, given or {}) for name in selected]
         report(sync(layout), progress)
         chapters.clear_leftovers(layout)
+        # The chapters to run, with the reasons to run them.
         due: dict[str, list[str]] = {}
         for plan in plans if execute else []:
             if reasons := plan.reasons or _forced(force):
@@ -59,6 +60,7 @@ def build(
         parallel.run_all(
             layout, due, given or {}, jobs=jobs, timeout_s=timeout_s, progress=progress
         )
+        # With `only` some chapters may never have been run: then there is no site yet.
         waiting = [name for name in names if not layout.output(name).is_file()]
         if only and waiting:
             progress.line(f"site: not built; not yet run: {', '.join(waiting)}")

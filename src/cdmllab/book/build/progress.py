@@ -18,7 +18,7 @@ class Progress:
         self._stream = stream or sys.stdout
         terminal = self._stream.isatty()
         self._in_place = terminal and not chapter
-        self._shows_cells = self._in_place or not terminal
+        self._shows_cells = self._in_place or not terminal  # a log has a line per cell
         self._prefix = f"{chapter} " if chapter else ""
         self._started = self._cell_started = monotonic()
 
@@ -57,7 +57,7 @@ class Progress:
 
     def _write(self, text: str, end: str = "") -> None:
         # In a single write, because other processes print to the same stream.
-        self._stream.write(("\r\x1b[2K" if self._in_place else "") + text + end)
+        self._stream.write(("\r\x1b[2K" if self._in_place else "") + text + end)  # erase the line
         self._stream.flush()
 
 

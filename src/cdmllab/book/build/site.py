@@ -63,7 +63,7 @@ def check_listed(layout: Layout, chapters: Sequence[str]) -> None:
     """
     listed = set(_pages(read_yaml(layout.toc)))
     for chapter in chapters:
-        if f"executed/{chapter}" not in listed:
+        if f"executed/{chapter}" not in listed:  # as _toc.yml lists chapters
             raise SiteError(f"{layout.show(layout.toc)} does not list executed/{chapter}")
 
 
@@ -92,6 +92,7 @@ def build(layout: Layout) -> int:
     """
     _tidy(layout)
     inputs = _inputs(layout)
+    # Next to the site, on the same disk, so that it can be renamed into place.
     with TemporaryDirectory(dir=layout.build, prefix=STAGING) as folder:
         _run_jupyter_book(layout, Path(folder))
         html = Path(folder) / "_build/html"
@@ -114,9 +115,9 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
         str(output),
         "--config",
         str(layout.config),
-        "-W",
-        "-n",
-        "--keep-going",
+        "-W",  # warnings are errors
+        "-n",  # broken references are warnings
+        "--keep-going",  # report all of them
     ]
     path = [str(layout.package.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {
@@ -150,6 +151,7 @@ def _run_jupyter_book(layout: Layout, output: Path) -> None:
 
 def _inputs(layout: Layout) -> dict[str, str]:
     """The digest or version of every input of the site."""
+    # Everything that pages show or that the extensions of Sphinx import.
     files = [layout.config, *_files_below(layout.book), *map(layout.output, layout.chapters())]
     files += _files_below(layout.root / "results")  # for the tables on pages
     files += [
@@ -187,6 +189,7 @@ def _pages(toc: Any) -> Iterator[str]:
 
 
 def _swap(html: Path, layout: Layout) -> None:
+    # For a moment there is no site; `_tidy` restores the old one after a kill in between.
     previous = layout.build / PREVIOUS
     if layout.html.exists():
         layout.html.rename(previous)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+# `file:line: WARNING: text`, in which the file and the line may be missing.
 _COMPLAINT = re.compile(
     r"^(?:(?P<file>[^\s:][^:\n]*):(?:(?P<line>\d+):)? )?(?:WARNING|ERROR|CRITICAL|SEVERE): "
     r"(?P<text>.+)$"
@@ -23,7 +24,7 @@ def plain(log: str) -> str:
 
 def complaints(log: str, root: Path) -> list[str]:
     """The distinct warnings and errors of a log as ``file:line: text``, with relative paths."""
-    messages: dict[str, None] = {}
+    messages: dict[str, None] = {}  # an ordered set
     lines = [line.strip() for line in log.splitlines()]
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
         if match := _COMPLAINT.match(line):

@@ -61,11 +61,13 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
     CdmlLabError : a notebook has edits that its chapter lacks and `take_edits` is False, or the
         chapter was edited as well; nothing is written
     """
+    # Edits of notebooks are never overwritten: they are taken, or the sync stops.
     problems = check(layout).problems
     edited = [problem for problem in problems if problem.kind == "edited"]
     if edited and not take_edits:
         raise CdmlLabError(edited[0].sentence)
     changes = Changes()
+    # All of them are checked before anything is written.
     for problem in edited:
         _reject_two_edits(layout, problem.notebook)
     for problem in edited:
@@ -73,6 +75,7 @@ def sync(layout: Layout, *, take_edits: bool = False) -> Changes:
         write_text(layout.source(problem.notebook), notebooks.as_chapter(notebook))
         changes.taken.append(problem.notebook)
     for name in layout.chapters():
+        # What the file should read.
         text = notebooks.as_text(notebooks.read_chapter(layout.source(name)))
         path = layout.notebook(name)
         if path.is_file() and path.read_text(encoding="utf-8") == text:
@@ -110,6 +113,7 @@ def _problem(layout: Layout, name: str) -> Problem | None:
     if not path.is_file():
         return Problem(name, "missing", f"{label} is missing: write it with `cdmllab book sync`")
     expected = notebooks.read_chapter(source) if source.is_file() else None
+    # The most serious problem first: edits would be lost, the rest is repaired by a sync.
     notebook = notebooks.read_notebook(path)
     if not notebooks.is_generated(notebook) and (
         expected is None or notebooks.contents(notebook) != notebooks.contents(expected)
@@ -142,6 +146,8 @@ def _reject_two_edits(layout: Layout, name: str) -> None:
     source = layout.source(name)
     if not source.is_file():
         return
+    # Ids follow from content, so a chapter's cell whose id
+    # is missing was edited after the notebook was generated.
     kept = {cell.get("id") for cell in notebooks.read_notebook(layout.notebook(name)).cells}
     chapter = notebooks.read_chapter(source)
     changed = [

@@ -11,7 +11,7 @@ __all__ = ["check", "hint", "names"]
 # Each chapter has a module.
 _CHECKERS: dict[str, Callable[[Any], str | None]] = {
     exercise: checker
-    for module in pkgutil.iter_modules(__path__)
+    for module in pkgutil.iter_modules(__path__)  # `common` has no exercises
     if module.name.startswith("chapter_")
     for exercise, checker in import_module(f"{__name__}.{module.name}").CHECKERS.items()
 }

@@ -11,7 +11,7 @@ from cdmllab.geometry import cosine
 
 
 def _angle(answer: Any) -> str | None:
-    right = math.degrees(math.acos(0.8))
+    right = math.degrees(math.acos(0.8))  # 36.87 degrees
     problem = number(answer, right, tolerance=0.05, unit="degrees")
     if problem and is_number(answer) and math.isclose(answer, math.acos(0.8), abs_tol=1e-3):
         return "That is the right angle, but in radians; please give it in degrees."
@@ -23,6 +23,7 @@ def _angle(answer: Any) -> str | None:
 def _cosine_matrix(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of two tensors: embeddings [b, d] and centres [c, d]."
+    # Vectors of random lengths, so that a forgotten normalisation shows.
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(5, 3, generator=generator)
     w = torch.randn(4, 3, generator=generator)
@@ -35,6 +36,7 @@ def _cosine_matrix(answer: Any) -> str | None:
         )
     if torch.allclose(got, cosine(x, w), atol=1e-5):
         return None
+    # Name the most likely mistake: no normalisation, or of one side only.
     if torch.allclose(got, x @ w.T, atol=1e-5):
         return "These are inner products: they still depend on the lengths of the vectors."
     if torch.allclose(got, cosine(x, w) * w.norm(dim=1), atol=1e-5):
@@ -47,6 +49,7 @@ def _cosine_matrix(answer: Any) -> str | None:
 def _threshold(answer: Any) -> str | None:
     if not is_number(answer):
         return "Please give one number, a cosine."
+    # At least one, whatever the threshold.
     wrong = sum((score >= answer) != same for score, same in _SIX_PAIRS)
     if wrong == 1:
         return None

@@ -19,7 +19,7 @@ class _Called(TorchFunctionMode):
         self.names: set[str] = set()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(func.__name__.strip("_"))
+        self.names.add(func.__name__.strip("_"))  # __add__ and add are one
         return func(*args, **(kwargs or {}))
 
 
@@ -28,7 +28,7 @@ def _near_equal(answer: Any) -> str | None:
         return "Please give one number, an angle in degrees."
     theta = math.radians(answer)
     difference = math.cos(theta + 0.5) - (math.cos(theta) - 0.35)
-    if abs(difference) < 0.01 and 0.0 <= answer <= 151.0:
+    if abs(difference) < 0.01 and 0.0 <= answer <= 151.0:  # beyond, theta + 0.5 exceeds pi
         return None
     larger = "ArcFace" if difference > 0 else "CosFace"
     return (
@@ -40,6 +40,7 @@ def _near_equal(answer: Any) -> str | None:
 def _target(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of the cosine and the margin."
+    # Above -0.8, theta + m stays below pi, where all rules beyond it agree.
     cosines = torch.linspace(-0.8, 1.0, 50, dtype=torch.float64)
     with _Called() as called:
         got = torch.as_tensor(answer(cosines.clone(), 0.5))
@@ -56,6 +57,7 @@ def _target(answer: Any) -> str | None:
                 "addition theorem avoids."
             )
         return None
+    # The likely mistakes: the sign, and CosFace in place of ArcFace.
     if torch.allclose(got.double(), combined(cosines, m2=-0.5, beyond_pi="none"), atol=1e-6):
         return "The sign of the margin is reversed: it should make the target angle larger."
     if torch.allclose(got.double(), cosines - 0.5, atol=1e-6):

@@ -12,6 +12,7 @@ from cdmllab.margins.angular import combined
 
 
 def _ratio(answer: Any) -> str | None:
+    # The slopes at 60 degrees with a margin of 0.5.
     right = math.sin(math.pi / 3.0 + 0.5) / math.sin(math.pi / 3.0)
     problem = number(answer, right, tolerance=0.002)
     if problem and is_number(answer) and math.isclose(answer, 1.0 / right, abs_tol=0.002):
@@ -23,6 +24,7 @@ def _ratio(answer: Any) -> str | None:
 
 
 def _vanishing(answer: Any) -> str | None:
+    # Where s cos(theta + m) equals the logarithm of the number of negatives, all at 90 degrees.
     total = math.degrees(math.acos(math.log(1e6 - 1.0) / 64.0))
     problem = number(answer, total - math.degrees(0.5), tolerance=0.15, unit="degrees")
     if problem and is_number(answer) and math.isclose(answer, total, abs_tol=0.15):
@@ -36,6 +38,7 @@ def _through_the_length(answer: Any) -> str | None:
     generator = torch.Generator().manual_seed(2)
     x = 3.0 * torch.randn(5, 4, generator=generator, dtype=torch.float64)
     g = torch.randn(5, 4, generator=generator, dtype=torch.float64)
+    # The reference is autograd through the normalisation.
     leaf = x.clone().requires_grad_()
     (want,) = torch.autograd.grad((unit(leaf) * g).sum(), leaf)
     got = torch.as_tensor(answer(x.clone(), g.clone()))
@@ -46,6 +49,7 @@ def _through_the_length(answer: Any) -> str | None:
         )
     if torch.allclose(got.double(), want, atol=1e-6):
         return None
+    # The likely mistakes: no division by the length, and no projection.
     length = x.norm(dim=1, keepdim=True)
     if torch.allclose(got.double(), want * length, atol=1e-6):
         return (
@@ -60,6 +64,7 @@ def _through_the_length(answer: Any) -> str | None:
 def _finite(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of the cosine and the margin."
+    # First the values and slopes inside the interval, where nothing may change.
     inside = torch.linspace(-0.999, 0.999, 200, dtype=torch.float64)
     want = combined(inside, m2=0.5, beyond_pi="none")
     got = torch.as_tensor(answer(inside.clone(), 0.5))
@@ -73,6 +78,7 @@ def _finite(answer: Any) -> str | None:
             "The gradient inside the interval is that of another function; it should be "
             "sin(theta + m) / sin(theta)."
         )
+    # At the ends, and just beyond them, where rounding can take a cosine.
     for dtype in (torch.float32, torch.float64):
         eps = torch.finfo(dtype).eps
         for c in (1.0, -1.0, 1.0 + eps, -1.0 - eps):

@@ -9,7 +9,7 @@ import torch
 from cdmllab import margins
 from cdmllab.book.exercises.common import is_number, number
 
-EASY, HARD = 0.49 * 1.2, 0.49 * 0.8
+EASY, HARD = 0.49 * 1.2, 0.49 * 0.8  # the two margins of CDML with a step, alpha 0.2
 
 
 def _two_margins(answer: Any) -> str | None:
@@ -33,7 +33,7 @@ def _two_margins(answer: Any) -> str | None:
 
 
 def _gap_margin(answer: Any) -> str | None:
-    problem = number(answer, 0.57, tolerance=5e-4, unit="radians")
+    problem = number(answer, 0.57, tolerance=5e-4, unit="radians")  # 0.5 + 0.1 (1 - 0.3)
     if problem and is_number(answer):
         if math.isclose(answer, 0.53, abs_tol=5e-4):
             return "Almost: the gap is 0.3, and h is 1 minus the gap."
@@ -45,7 +45,7 @@ def _gap_margin(answer: Any) -> str | None:
 def _matched(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of e, the base margin and alpha."
-    e = torch.tensor([0.9, 0.5, 0.4, -0.3, -0.2], dtype=torch.float64)
+    e = torch.tensor([0.9, 0.5, 0.4, -0.3, -0.2], dtype=torch.float64)  # their mean is not 0
     got = torch.as_tensor(answer(e.clone(), 0.5, 0.2))
     if got.shape != e.shape:
         return f"For five samples the result should have shape (5,), but it is {tuple(got.shape)}."
@@ -61,6 +61,7 @@ def _matched(answer: Any) -> str | None:
 
 
 def _fair(answer: Any) -> str | None:
+    # Nine in ten are easy.
     problem = number(answer, 0.9 * EASY + 0.1 * HARD, tolerance=5e-4, unit="radians")
     if problem and is_number(answer):
         if math.isclose(answer, 0.49, abs_tol=5e-4):

@@ -22,13 +22,14 @@ def _suspects(answer: Any) -> str | None:
     rng = np.random.default_rng(0)
     for n, share in ((20, 0.1), (50, 0.3)):
         easiness = rng.uniform(-1, 1, n)
-        right = np.sort(np.argsort(easiness)[: round(share * n)])
+        right = np.sort(np.argsort(easiness)[: round(share * n)])  # the least easy ones
         got = np.asarray(answer(easiness, share))
         if got.shape != right.shape:
             return (
                 f"For {n} images and a share of {share} the result should be {len(right)} rows, "
                 f"but it has shape {got.shape}."
             )
+        # The likely mistakes: the wrong end, and the wrong order.
         if np.array_equal(np.sort(got), np.sort(np.argsort(-easiness)[: len(right)])):
             return "Those are the easiest images, but a wrong label makes an image look hard."
         if not np.array_equal(np.sort(got), right):
@@ -39,6 +40,7 @@ def _suspects(answer: Any) -> str | None:
 
 
 def _precision(answer: Any) -> str | None:
+    # 0.45 is the precision; recognise the recall and the false discovery rate.
     if answer == 0.9:
         return (
             "That is the recall, the share of the wrong labels that were removed. Which share of "

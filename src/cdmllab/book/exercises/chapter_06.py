@@ -30,6 +30,7 @@ def _difficulty(answer: Any) -> str | None:
     responses = difficulty.known()
     rng = np.random.default_rng(6)
     for _ in range(20):
+        # Five nuisances at random.
         strengths = {name: float(rng.random()) for name in rng.permutation(list(FACTORS))[:5]}
         want = sum(
             np.interp(s, difficulty.STRENGTHS, responses.lost[name])

@@ -10,7 +10,7 @@ from cdmllab.data.recordio import WORD, frame
 
 
 def _bytes_in_file(answer: Any) -> str | None:
-    right = len(frame(b"x" * 1001))
+    right = len(frame(b"x" * 1001))  # of a payload of 1001 bytes
     near = {
         1001: "That is the payload alone; every record begins with two words.",
         1009: "The header is included; now pad the record to a multiple of 4.",
@@ -21,6 +21,7 @@ def _bytes_in_file(answer: Any) -> str | None:
     return near.get(answer, problem) if problem and is_whole(answer) else problem
 
 
+# Payloads with the magic word at no, one or two multiples of four, and in between.
 _PAYLOADS: tuple[tuple[bytes, int], ...] = (
     (b"", 1),
     (b"abcdefgh", 1),
@@ -61,7 +62,7 @@ def _training_rows(answer: Any) -> str | None:
     labels = np.array([0, 0, 1, 1, 1, 2, 3, 3, 4])
     first, second = np.array([0, 2]), np.array([1, 5])  # person 0 twice; persons 1 and 2
     got = sorted(int(row) for row in answer(labels.copy(), first.copy(), second.copy()))
-    if got == [6, 7, 8]:
+    if got == [6, 7, 8]:  # of persons 3 and 4
         return None
     if set(got) == set(range(9)) - {0, 1, 2, 5}:
         return (

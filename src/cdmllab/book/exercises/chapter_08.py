@@ -11,14 +11,14 @@ _LIMIT_PARAMETERS, _LIMIT_MACS = 3_000_000, 450_000_000
 
 
 def _linear_parameters(answer: Any) -> str | None:
-    right = 256 * 8 * 8 * 512 + 512
+    right = 256 * 8 * 8 * 512 + 512  # weights and biases; 128 pixels give a map of 8 x 8
     if not is_whole(answer):
         return "Please give a whole number."
     if answer == right:
         return None
     if answer == right - 512:
         return "Almost: the layer also has a bias for each of its 512 outputs."
-    if answer in (256 * 49 * 512 + 512, 256 * 49 * 512):
+    if answer in (256 * 49 * 512 + 512, 256 * 49 * 512):  # a map of 7 x 7
         return (
             "That is the layer for 112 pixels: 128 pixels, halved four times, give a larger map "
             "than 7 x 7."
@@ -29,8 +29,10 @@ def _linear_parameters(answer: Any) -> str | None:
 def _macs(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of width_in, width_out, kernel, side and groups."
+    # A stem, a pointwise and a depthwise convolution.
     cases = ((3, 32, 3, 112, 1), (64, 128, 1, 28, 1), (128, 128, 3, 14, 128))
     for width_in, width_out, kernel, side, groups in cases:
+        # One multiply-accumulate for each output value and each weight that it sees.
         right = width_out * side * side * kernel * kernel * (width_in // groups)
         got = answer(width_in, width_out, kernel, side, groups)
         if got == right:

@@ -11,7 +11,7 @@ from cdmllab.book.exercises.common import number
 
 
 def _simplex(answer: Any) -> str | None:
-    right = sphere.bound_deg(6, 64)
+    right = sphere.bound_deg(6, 64)  # the simplex: acos(-1 / 5)
     problem = number(answer, right, tolerance=0.05, unit="degrees")
     if problem and number(answer, math.radians(right), tolerance=1e-3) is None:
         return "That is the right angle, but in radians; please give it in degrees."
@@ -25,6 +25,7 @@ def _simplex(answer: Any) -> str | None:
 def _nearest(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of centres [c, d]."
+    # Lengths that differ and are far from 1, so that a forgotten normalisation shows.
     centres = np.random.default_rng(10).normal(size=(7, 4)) * np.linspace(0.1, 0.4, 7)[:, None]
     got, want = np.asarray(answer(centres.copy()), dtype=np.float64), sphere.nearest_deg(centres)
     if got.shape != (7,):
@@ -35,6 +36,7 @@ def _nearest(answer: Any) -> str | None:
         return "Your function finds each centre to be nearest to itself: exclude the diagonal."
     if np.allclose(got, np.radians(want), atol=1e-4):
         return "The angles are right, but in radians; please return degrees."
+    # The same without normalisation: recognise the mistake by its result.
     inner = centres @ centres.T
     np.fill_diagonal(inner, -np.inf)
     if np.allclose(got, np.degrees(np.arccos(inner.max(axis=1).clip(-1, 1))), atol=1e-4):
@@ -49,7 +51,7 @@ def _nearest(answer: Any) -> str | None:
 
 
 def _scatter(answer: Any) -> str | None:
-    right = math.degrees(1 / math.sqrt(512))
+    right = math.degrees(1 / math.sqrt(512))  # of the angle between random directions
     problem = number(answer, right, tolerance=0.03, unit="degrees")
     if problem and number(answer, 1 / math.sqrt(512), tolerance=1e-3) is None:
         return (
@@ -65,6 +67,7 @@ def _dimensions(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of embeddings [n, d]."
     rng = np.random.default_rng(10)
+    # A cloud of five different spreads, away from the origin and of different lengths.
     x = (rng.normal(size=(60, 5)) * np.array([3, 2, 1, 0.3, 0.1]) + 2.0) * rng.uniform(
         1, 5, (60, 1)
     )
@@ -72,6 +75,7 @@ def _dimensions(answer: Any) -> str | None:
     if math.isclose(got, want, rel_tol=1e-4):
         return None
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    # Compute the result of each likely mistake, and compare.
     for hint, points, power in (
         ("Subtract the mean direction first.", unit, 2),
         ("The lengths of the embeddings still count: normalise first.", x - x.mean(axis=0), 2),

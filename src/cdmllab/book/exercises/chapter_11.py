@@ -10,7 +10,7 @@ from cdmllab.metrics import ranked, templates
 
 
 def _resolution(answer: Any) -> str | None:
-    problem = number(answer, 1 / 4000, tolerance=1e-6)
+    problem = number(answer, 1 / 4000, tolerance=1e-6)  # one of 4,000 impostor pairs
     if problem and number(answer, 1 / 6000, tolerance=1e-6) is None:
         return "The FAR is a share of the impostor pairs; genuine pairs do not count."
     if problem and number(answer, 1 / 2000, tolerance=1e-6) is None:
@@ -22,7 +22,7 @@ def _tar_at_far(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of genuine scores, impostor scores and a FAR."
     rng = np.random.default_rng(11)
-    for decimals, case in ((6, ""), (1, " for tied scores")):
+    for decimals, case in ((6, ""), (1, " for tied scores")):  # distinct scores, then many ties
         genuine, impostor = (
             np.round(rng.normal(1.0, 1.0, 300), decimals),
             np.round(rng.normal(size=200), decimals),
@@ -44,7 +44,7 @@ def _tar_at_far(answer: Any) -> str | None:
 
 
 def _scale(answer: Any) -> str | None:
-    problem = number(answer, 0.38, tolerance=1e-3)
+    problem = number(answer, 0.38, tolerance=1e-3)  # 1 - 1.24 / 2
     if problem and number(answer, 0.62, tolerance=1e-3) is None:
         return "That is the cosine distance, 1 - cos; the exercise asks for the cosine."
     if problem and number(answer, 1 - 1.24**2 / 2, tolerance=1e-3) is None:
@@ -56,6 +56,7 @@ def _pool(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of embeddings [n, d] and media numbers [n]."
     rng = np.random.default_rng(11)
+    # Media of five, three and one images: averages and sums differ.
     e, m = rng.normal(size=(9, 4)) + 1.0, np.array([3, 3, 3, 3, 3, 0, 0, 7, 0])
     got = np.asarray(answer(e.copy(), m.copy()), dtype=np.float64)
     if got.shape != (4,):
@@ -65,6 +66,7 @@ def _pool(answer: Any) -> str | None:
         return None
     if np.allclose(got / np.linalg.norm(got), want):
         return "The direction is right, but the length should be 1."
+    # The likely mistake: a mean over all images, in which the large medium dominates.
     mean = e.mean(axis=0)
     if np.allclose(got / np.linalg.norm(got), mean / np.linalg.norm(mean)):
         return (

@@ -23,7 +23,7 @@ def _gap_margin(answer: Any) -> str | None:
 
 
 def _angle(answer: Any) -> str | None:
-    right = math.degrees(math.acos(1.0 - 0.705))
+    right = math.degrees(math.acos(1.0 - 0.705))  # 0.705 is one minus the cosine
     if is_number(answer) and math.isclose(answer, math.radians(right), abs_tol=0.01):
         return "That is the right angle, but in radians; please give it in degrees."
     if is_number(answer) and math.isclose(answer, math.degrees(math.acos(0.705)), abs_tol=0.1):
@@ -34,6 +34,7 @@ def _angle(answer: Any) -> str | None:
 def _fair(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of a policy and a batch."
+    # A batch of random cosines, all with the same hardest negative.
     generator = torch.Generator().manual_seed(0)
     cosines = torch.rand(50, generator=generator) * 2 - 1
     batch = Batch(
@@ -42,6 +43,7 @@ def _fair(answer: Any) -> str | None:
         torch.ones(50),
         hardest_negative=torch.full((50,), 0.2),
     )
+    # Losses whose mean margin differs from their base margin.
     for policy in (CDML(shape="linear"), CDML.datn_code_gap()):
         right = float(policy.margin_rad(batch).mean())
         got = float(answer(policy, batch))

@@ -28,12 +28,13 @@ def _combined(answer: Any) -> str | None:
     if not callable(answer):
         return "Please give a function of highest [r, b] and total [r, b]."
     logits = torch.randn(4, 5, 30, generator=torch.Generator().manual_seed(14), dtype=torch.float64)
-    for stretch, case in ((1.0, ""), (400.0, " for large logits")):
+    for stretch, case in ((1.0, ""), (400.0, " for large logits")):  # exp overflows for the second
         z = stretch * logits
+        # What each rank knows of its part: the maximum, and the sum of exponentials relative to it.
         highest = z.amax(dim=2)
         total = torch.exp(z - highest.unsqueeze(2)).sum(dim=2)
         got = torch.as_tensor(answer(highest.clone(), total.clone())).double()
-        want = torch.logsumexp(z.transpose(0, 1).flatten(1), dim=1)
+        want = torch.logsumexp(z.transpose(0, 1).flatten(1), dim=1)  # of all negatives of all ranks
         if got.shape != want.shape:
             return (
                 f"For 4 ranks and 5 samples the result should have shape (5,), but it is "
@@ -90,7 +91,7 @@ def _input(answer: Any) -> str | None:
             continue
         if torch.allclose(got.float().flip(1), want, atol=1e-5):
             return f"For {name}'s networks red and blue are swapped."
-        largest = float(got.float().abs().max())
+        largest = float(got.float().abs().max())  # hundreds if nobody divided by 255
         if largest > 10.0:
             return (
                 f"For {name}'s networks your values reach {largest:.0f}: mean and std are for "

@@ -29,7 +29,7 @@ class Widget(anywidget.AnyWidget):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         # traitlets derives another class for each instance, which does not define a name.
         if "name" in cls.__dict__:
-            cls._esm = cls.source()
+            cls._esm = cls.source()  # found by anywidget
         super().__init_subclass__(**kwargs)
 
     def __init__(self, **values: Any) -> None:
@@ -54,6 +54,7 @@ class Widget(anywidget.AnyWidget):
     @classmethod
     def state_traits(cls) -> dict[str, traitlets.TraitType[Any, Any]]:
         """The traits that make up the widget's state, by name, without those of ipywidgets."""
+        # Private traits and those of ipywidgets are not the widget's own.
         return {
             key: trait
             for key, trait in cls.class_traits(sync=True).items()
@@ -66,6 +67,7 @@ class Widget(anywidget.AnyWidget):
 
     def static_html(self) -> str:
         """The HTML element that the book's script turns into the widget."""
+        # JSON within an HTML attribute, so quotes are escaped; NaN would not be JSON.
         state = html.escape(json.dumps(self.state(), allow_nan=False), quote=True)
         return (
             f'<div class="cdml-widget" data-widget="{self.name}" data-state="{state}">'

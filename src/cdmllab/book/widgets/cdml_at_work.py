@@ -109,7 +109,7 @@ class CdmlAtWork(Widget):
     def _batch(self, theta: torch.Tensor) -> Batch:
         nearest = self._negative(theta).detach()
         if self.identities > 2:  # all further centres have a cosine of 0
-            nearest = nearest.clamp_min(0.0)
+            nearest = nearest.clamp_min(0.0)  # the nearest of all negatives
         labels, length = torch.zeros(len(theta), dtype=torch.int64), torch.ones_like(theta)
         return Batch(
             labels, torch.cos(theta), length, progress=self.progress, hardest_negative=nearest
@@ -123,6 +123,8 @@ class CdmlAtWork(Widget):
         theta = theta.clone().requires_grad_()
         batch = self._batch(theta)
         target = loss.margined(batch.target_cos, batch)
+        # All other centres have a cosine of 0: n - 2 of them
+        # weigh as much as one with the logit log(n - 2).
         others = torch.full_like(
             theta, math.log(self.identities - 2) if self.identities > 2 else -math.inf
         )

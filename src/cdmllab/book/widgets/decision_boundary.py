@@ -78,8 +78,9 @@ class DecisionBoundary(Widget):
     def angles_deg(self, position_deg: ArrayLike) -> Floats:
         """Angles of positions (...) to both centres, degrees in [0, 180]; shape (..., 2)."""
         half = self.separation_deg / 2.0
+        # From centre 1 and from centre 2: shape (..., 2).
         offset = np.asarray(position_deg, dtype=np.float64)[..., None] - np.array([-half, half])
-        angles: Floats = np.abs((offset + 180.0) % 360.0 - 180.0)
+        angles: Floats = np.abs((offset + 180.0) % 360.0 - 180.0)  # the shorter way around
         return angles
 
     def leads(self, position_deg: ArrayLike) -> Floats:
@@ -90,10 +91,12 @@ class DecisionBoundary(Widget):
         """
         angles = self.angles_deg(position_deg)
         cosines = torch.cos(torch.deg2rad(torch.from_numpy(angles.reshape(-1, 2))))
+        # Softmax compares logits with the lengths of the centres, and has no margin.
         if self.loss == "softmax":
             first = self.ratio * cosines[:, 0] - cosines[:, 1]
             leads = torch.stack([first, -first], dim=1)
         else:
+            # Samples of class 1 and class 2 alternate: the other class's cosine is the negative.
             target, negative = cosines.reshape(-1), cosines.flip(1).reshape(-1)
             batch = Batch(
                 torch.arange(len(target)),
@@ -111,6 +114,7 @@ class DecisionBoundary(Widget):
         None if it is not satisfied even at the class centre itself.
         """
         half = self.separation_deg / 2.0
+        # Walk from each centre towards the other.
         first = _first_fall(lambda off: self.leads(off - half)[..., 0], self.separation_deg)
         second = _first_fall(lambda off: self.leads(half - off)[..., 1], self.separation_deg)
         return first, second
@@ -126,6 +130,7 @@ class DecisionBoundary(Widget):
 
 def _first_fall(lead: Callable[[Floats], Floats], end: float) -> float | None:
     """The first zero of a function that is positive at 0 and not at `end`; None without one."""
+    # A coarse search for the first change of sign, then bisection between the two grid points.
     steps = np.linspace(0.0, end, STEPS + 1)
     after = int(np.argmax(lead(steps) <= 0.0))
     if after == 0:

@@ -95,11 +95,12 @@ class FaceLab(Widget):
         quality : quality of the WebP image, 0 to 100
         values : further values of the widget
         """
+        # All combinations of steps, the last axis varying fastest.
         yaw, age, light, occlusion = torch.cartesian_prod(
             *(torch.tensor(steps) for steps in AXES.values())
         ).T
         given = {"yaw": yaw, "age": age, "light_azimuth": light, "occlusion": occlusion}
-        given["contrast"] = _CONTRAST * light.abs() / light.abs().max()
+        given["contrast"] = _CONTRAST * light.abs() / light.abs().max()  # none in front
 
         def draw(size: int) -> NDArray[np.uint8]:
             images = faces.render([person] * len(yaw), seed=seed, size=size, **given)
@@ -108,7 +109,9 @@ class FaceLab(Widget):
 
         others = faces.render(torch.arange(strangers) + _STRANGERS, seed=seed, size=input_size)
         embeddings = _unit(embed(draw(input_size)))
+        # The enrolled frame: frontal, young, lit from the front, not occluded.
         enrolled = embeddings[np.ravel_multi_index((SHAPE[0] // 2, 0, SHAPE[2] // 2, 0), SHAPE)]
+        # The threshold of a FAR of 1 %: the quantile of strangers' scores.
         impostor = _unit(embed(others.permute(0, 2, 3, 1).numpy())) @ enrolled
         columns = int(np.prod(SHAPE[1:]))
         computed = {
@@ -133,6 +136,7 @@ def _unit(embeddings: ArrayLike) -> Floats:
 def _sprite(frames: NDArray[np.uint8], columns: int, quality: int) -> str:
     n, size = frames.shape[:2]
     rows = -(-n // columns)
+    # Tiles in a grid: bring the rows of pixels next to the rows of tiles.
     page = np.zeros((rows, columns, size, size, 3), dtype=np.uint8)
     page.reshape(-1, size, size, 3)[:n] = frames
     sheet = page.transpose(0, 2, 1, 3, 4).reshape(rows * size, columns * size, 3)

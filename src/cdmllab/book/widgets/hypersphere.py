@@ -109,7 +109,7 @@ class Hypersphere(Widget):
             "labels": identities.tolist(),
             "names": list(names),
             "epochs": list(epochs),
-            "frame": k - 1,
+            "frame": k - 1,  # the last one
         }
         return cls(**{**arrays, **values})
 
@@ -121,7 +121,7 @@ class Hypersphere(Widget):
         w = unpacked(self.centres, k, c, 3)[at].astype(np.float64)
         # Subtracting 3 keeps each centre from being its own nearest neighbour.
         cosines, between = p @ w.T, w @ w.T - 3.0 * np.eye(c)
-        target = cosines[np.arange(n), self.labels]
+        target = cosines[np.arange(n), self.labels]  # [n]
         return Look(
             float(np.degrees(np.arccos(target.clip(-1.0, 1.0))).mean()),
             float(np.degrees(np.arccos(between.max(axis=1).clip(-1.0, 1.0))).mean()),

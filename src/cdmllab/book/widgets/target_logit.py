@@ -156,7 +156,7 @@ class TargetLogit(Widget):
         options = {option: getattr(self, value) for value, option in OPTIONS[self.loss].items()}
         known = margins.options(self.loss)
         if self.loss in SAMPLED:
-            return _create(self.loss, gradient, **_SIZES)
+            return _create(self.loss, gradient, **_SIZES)  # default options only
         if "beyond_pi" in known:
             options["beyond_pi"] = self.beyond_pi
         if self.loss == "sphereface":
@@ -167,9 +167,11 @@ class TargetLogit(Widget):
             return _Drawn(self.m2, self.draw, beyond_pi=self.beyond_pi, gradient=gradient)
         elif self.loss == "kappaface":
             # A new policy has seen no identity, so its own weight is 1.
+            # The reader's weight therefore multiplies the margin.
             options["margin_rad"] = self.m2 * self.weight
         sizes: dict[str, int] = {"num_identities": self.identities, "embedding_dim": 2}
         policy = margins.create(self.loss, **sizes, gradient=gradient, **options)
+        # Buffers that training would fill are set to the reader's values.
         if isinstance(policy, CurricularFace):
             policy.t.fill_(self.boost)
         if isinstance(policy, AdaFace):
@@ -196,16 +198,21 @@ class TargetLogit(Widget):
         batch = self._batch(policy, cosines, other)
         scale = policy.current_scale(torch.tensor(self.s, dtype=torch.float64)).to(theta.dtype)
         target = policy.margined(cosines, batch)
+        # All negatives have the same logit, so their log-sum-exp only adds a logarithm.
         rest = scale * policy.negatives(other, batch)[:, 0] + math.log(self.identities - 1)
+        # Cross-entropy of two logits; the high threshold
+        # keeps PyTorch from its linear approximation.
         loss = torch.nn.functional.softplus(rest - scale * target, threshold=1e9)
         extra = policy.regulariser(batch)
         if extra is not None:
             loss = loss + extra
         (slope,) = torch.autograd.grad(loss.sum(), cosines)
+        # By the chain rule: the cosine changes by -sin(theta) per radian.
         return target.detach(), loss.detach(), -slope * torch.sin(theta)
 
     def _batch(self, policy: MarginPolicy, cosines: Tensor, other: Tensor) -> Batch:
         length = torch.full_like(other[:, 0], self.length)
+        # Choose the length whose z-score is `quality`, as AdaFace computes it.
         if isinstance(policy, AdaFace):
             length = _MEAN_LENGTH + self.quality / policy.h * (
                 policy.std.double() + 1e-3
@@ -216,6 +223,7 @@ class TargetLogit(Widget):
             length,
             hardest_negative=other[:, 0],
         )
+        # The mean of the hard negatives, which are all or none of them here.
         hard = torch.where(policy.hard(other, batch), other, 0.0)[:, 0]
         return replace(batch, hard_negative_mean=hard)
 
@@ -249,6 +257,7 @@ def _to_the_ends(derivative: Callable[[Tensor], Tensor], theta: Tensor) -> Tenso
     There the slope of the cosine vanishes, and the derivative by the cosine may be infinite.
     """
     inside = theta.clamp(_FLAT, math.pi - _FLAT)
+    # Linear extrapolation from the two nearest points that are safe, one twice as far as the other.
     near, further = derivative(inside), derivative(2.0 * inside - theta)
     return torch.where(inside == theta, near, 2.0 * near - further)
 

@@ -64,6 +64,7 @@ class Threshold(Widget):
         """
         s = np.asarray(scores, dtype=np.float32)  # the precision in which the page counts
         by_kind = ranked.rank(s, same)
+        # Round the axis to tenths of the order of magnitude of the scores' range.
         grid = 10.0 ** math.floor(math.log10(float(np.ptp(s)) or 1.0)) / 10.0
         computed = {
             "genuine": packed(by_kind.genuine),

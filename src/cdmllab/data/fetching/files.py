@@ -63,12 +63,14 @@ def fetch(
         before the download)
     """
     target, log = folder / file.path, report or (lambda _: None)
+    # Locked, so that two processes do not append to the same part.
     with claimed(target):
         if target.exists():
             return _existing(file, target)
         part = target.with_name(f"{target.name}.part")
         _check_room(file, target, part)
         failures: list[str] = []
+        # The first mirror with the right file wins; a failure is noted, and the next one is tried.
         for mirror in file.mirrors:
             log(f"{target.name}: trying {mirror}")
             try:
@@ -77,6 +79,8 @@ def fetch(
                 failures.append(f"{mirror}: {error}")
                 log(f"{target.name}: {failures[-1]}")
                 continue
+            # Rename only after the check, and sync the
+            # folder: the name appears complete or not at all.
             part.replace(target)
             sync(target.parent)
             _remove_leftovers(part)
@@ -101,6 +105,7 @@ def missing_bytes(file: RemoteFile, folder: Path) -> int:
 def free_bytes(folder: Path) -> int:
     """Free space on the disk of a folder, which need not exist yet."""
     place = folder.resolve()
+    # Disk usage can only be asked of a folder that exists.
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
@@ -139,6 +144,7 @@ def _checked(file: RemoteFile, path: Path) -> str:
         head = stream.read(sniff.HEAD_BYTES)
     digest = sha256(path)
     wrong = ""
+    # HTML in place of the file is named first, because its size and hash are wrong as well.
     if size == 0 or sniff.guess(head).startswith(("an HTML page", "nothing but zeros")):
         wrong = f"it sent {sniff.guess(head) or 'an empty file'}"
     elif file.bytes is not None and size != file.bytes:
@@ -148,6 +154,7 @@ def _checked(file: RemoteFile, path: Path) -> str:
     if not wrong:
         sync(path)
         return digest
+    # Kept for inspection, under a name that no later run resumes.
     aside = path.with_name(f"{path.name.removesuffix('.part')}.wrong-{digest[:8]}")
     path.replace(aside)
     _remove_leftovers(path)
@@ -161,6 +168,7 @@ def _existing(file: RemoteFile, target: Path) -> Fetched:
     with suppress(DataError):
         kept = read_record(_receipt(target))
     digest = kept.get("sha256")
+    # Same size and time as when it was checked: hashing gigabytes again would teach nothing.
     if (
         kept.get("bytes") == status.st_size
         and kept.get("mtime_ns") == status.st_mtime_ns

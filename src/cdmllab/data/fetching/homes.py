@@ -55,7 +55,7 @@ def _hub(mirror: Mirror, part: Path) -> None:
             mirror.path,
             repo_type="dataset",
             local_dir=folder,
-            endpoint=os.environ.get("HF_ENDPOINT"),
+            endpoint=os.environ.get("HF_ENDPOINT"),  # a mirror of the hub, if one is set
             library_name="cdmllab",
         )
         Path(path).replace(part)

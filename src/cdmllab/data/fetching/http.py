@@ -123,13 +123,17 @@ def _once(
 ) -> None:
     note = part.with_name(f"{part.name}.json")
     have, known = _size(part), _read(note)
+    # What can be resumed: nothing beyond the expected size,
+    # and bytes of another address only if the hash is checked.
     if have and known.get("url") != url and not any_origin:
         have = 0
     if expected is not None and have > expected:
         have = 0
     if have and have == expected:
         return
+    # Only a validator from this address says anything about its file.
     validator = known.get("validator") if known.get("url") == url else None
+    # No compression: sizes are of the file.
     headers = {"User-Agent": "cdmllab", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -140,6 +144,7 @@ def _once(
         with opener.open(
             urllib.request.Request(url, headers=headers), timeout=patience.stall_s
         ) as response:
+            # Where the answer begins, and whether it continues the same file.
             start, total = _range(response, have)
             now = _validator(response.headers)
             if start and (
@@ -176,10 +181,13 @@ def _receive(
     progress: Progress | None,
 ) -> None:
     """Append the body to `part`; reject web pages, stalls, and bodies of the wrong length."""
+    # Stop at the expected size rather than at whatever the server goes on sending.
     done, most = start, expected if expected is not None else total
     # A timeout of the socket does not notice a server that sends a byte now and then.
     since, then = time.monotonic(), done
     with part.open("ab") as file:
+        # `read1` returns what has arrived, so that a slow
+        # server's bytes are not lost when it stalls.
         while block := response.read1(_CHUNK):
             if done == 0 and sniff.guess(block).startswith("an HTML page"):
                 raise MirrorError("it answers with an HTML page instead of the file")
@@ -190,6 +198,7 @@ def _receive(
             done += len(block)
             if progress is not None:
                 progress(done, most)
+            # Once per `stall_s`: has enough arrived since the last check?
             if time.monotonic() - since > patience.stall_s:
                 if done - then < patience.least_bytes:
                     raise _CutError(f"it sent {done - then:,} bytes in {patience.stall_s:g} s")
@@ -203,8 +212,9 @@ def _receive(
 def _range(response: Any, have: int) -> tuple[int, int | None]:
     """The position in the file at which a response begins, and the size of the file if known."""
     length = response.headers.get("Content-Length", "")
-    if response.status != 206:
+    if response.status != 206:  # 206: partial content; otherwise the file from its start
         return 0, int(length) if length.isdigit() else None
+    # As in "bytes 100-199/200": unit, range and total.
     content_range = response.headers.get("Content-Range", "")
     unit, _, rest = content_range.partition(" ")
     place, _, total = rest.partition("/")
@@ -234,6 +244,7 @@ def _handle_status(error: urllib.error.HTTPError, part: Path, note: Path, have: 
 
 
 def _reason(error: Exception, patience: Patience) -> str:
+    # urllib wraps errors of the connection in its own.
     inner = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(inner, TimeoutError):
         return f"nothing arrived for {patience.stall_s:g} s"

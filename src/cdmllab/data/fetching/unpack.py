@@ -26,8 +26,9 @@ def unpack(file: RemoteFile, folder: Path, report: Callable[[str], None]) -> boo
         return False
     target, archive = folder / file.unpack, folder / file.path
     with claimed(target):
-        if (target / file.holds).is_file():
+        if (target / file.holds).is_file():  # unpacked before
             return False
+        # Not ours to replace: it may contain what somebody put there.
         if target.exists():
             raise DataError(
                 f"{target} exists without {file.holds}: move it away, so that {archive.name} can "
