@@ -47,7 +47,7 @@ def members(
     Parameters
     ----------
     path : the archive
-    wanted : called with each name; files for which it returns False are skipped
+    select : called with each name; files for which it returns False are skipped
 
     Raises
     ------

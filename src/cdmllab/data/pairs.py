@@ -19,7 +19,7 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
     """Draw a protocol of LFW's shape: in each fold `per_fold` genuine and as many impostor pairs.
 
     No pair occurs twice, in either order. Genuine pairs are drawn evenly over identities as far as
-    they available pairs left; impostor pairs evenly over images.
+    they have pairs left; impostor pairs evenly over images.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def sample(labels: ArrayLike, per_fold: int = 300, folds: int = 10, seed: int = 
 def in_folds(count: int, folds: int) -> NDArray[np.int64]:
     """The fold of each of `count` pairs in a list: consecutive folds, as equal as possible.
 
-    If `count` is not a multiple of `folds`, the first ones available one pair more. This is
+    If `count` is not a multiple of `folds`, the first ones have one pair more. This is
     scikit-learn's ``KFold`` without shuffling, which arcface_torch and FaceNet's code use.
 
     Raises

@@ -7,7 +7,7 @@ questions with one call::
     from cdmllab.book import questions
     questions.ask(2)
 
-What comes out is a plain HTML form. The explanation of an answer appears when it is chosen, by a
+The result is a plain HTML form. The explanation of an answer appears when it is chosen, by a
 rule of CSS alone, so it works in JupyterLab, in the site, and in a copy of the site without a
 network.
 """
