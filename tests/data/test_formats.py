@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -83,6 +84,18 @@ def test_shards_are_indexed_once_and_again_after_a_change(write, images, tmp_pat
     os.utime(shard, (time.time() + 9, time.time() + 9))
     open_set(folder)
     assert looked == ["part-9.tar"]
+
+
+def test_more_shards_than_are_kept_open_can_be_read_by_many_threads(images, tmp_path, monkeypatch):
+    """A descriptor that is closed while it is read from would give the image of another shard."""
+    monkeypatch.setattr(webdataset, "_KEPT_OPEN", 1)
+    opened = open_set(formats.shards(tmp_path, images, LABELS))
+    rows = np.random.default_rng(0).permutation(np.tile(np.arange(60), 50))
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(opened.image, rows)) == [images[row] for row in rows]
+    with opened._opened(0) as first, opened._opened(1) as second, opened._opened(2) as third:
+        assert len({first, second, third}) == 3
+        os.fstat(first)  # still open
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The registry of data sets: complete, consistent, and the only place that its readers use."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -7,7 +8,8 @@ import pytest
 
 from cdmllab.book import data_page
 from cdmllab.data import copies, lfw, omniglot, registry, verification
-from cdmllab.data.registry import DataSet
+from cdmllab.data.registry import DataSet, RemoteFile
+from cdmllab.data.script_job import Job
 from cdmllab.errors import DataError
 from cdmllab.reproduction import rows
 
@@ -160,3 +162,14 @@ def test_unknown_set_is_reported_with_the_most_similar_name():
         DataError, match=r"no data set 'casia_webfaces' \(did you mean 'casia_webface'\?\)"
     ):
         registry.get("casia_webfaces")
+
+
+def test_script_checks_the_registered_file_and_no_other_that_ends_alike(tmp_path):
+    file = RemoteFile(path="lists/pairs.txt", bytes=2, sha256=hashlib.sha256(b"ab").hexdigest())
+    job = Job(DataSet(source="x", files=(file,), **TEXTS), tmp_path)
+    for folder in ("lists", "mylists"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "pairs.txt").write_bytes(b"other")
+    job.check(tmp_path / "mylists/pairs.txt")
+    with pytest.raises(DataError, match=r"lists/pairs\.txt"):
+        job.check(tmp_path / "lists/pairs.txt")

@@ -122,6 +122,30 @@ def test_shared_people_are_found_however_their_names_are_spelt(world):
     assert set(who[shared.touched].tolist()) == {3, 17}
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("José_W_Alba", "jose w. alba", True),
+        ("Jos_Alba", "José Alba", False),
+        ("王_伟", "王 伟", True),
+        ("王伟", "李娜", False),
+        ("Straße", "STRASSE", True),
+    ],
+)
+def test_letters_of_every_script_tell_people_apart(one, other, same):
+    assert (overlap.plain_name(one) == overlap.plain_name(other)) == same
+
+
+def test_people_without_a_name_are_not_shared(world):
+    _, _, strangers, who = world
+    protocol = Protocol(
+        "named", InMemory(strangers), sample(who, per_fold=5, folds=2), who, names=("--",) * 40
+    )
+    result = overlap.find(ArraySet(world[0], world[1]), protocol, names=["..."], bits=0)
+    assert result.people == ()
+    assert not result.touched.any()
+
+
 def test_near_returns_exactly_the_pairs_within_the_limit():
     rng = np.random.default_rng(0)
     first, second = (rng.integers(0, 2**63, (n, 4)).astype(np.uint64) for n in (50, 70))

@@ -98,7 +98,9 @@ class Job:
         ------
         DataError : the size or the SHA-256 differs
         """
-        named = (file for file in self.data_set.files if path.as_posix().endswith(file.path))
+        named = (
+            file for file in self.data_set.files if f"/{path.as_posix()}".endswith(f"/{file.path}")
+        )
         # Only files whose SHA-256 is registered can be
         # checked; `--other-counts` accepts other versions.
         known = next((file for file in named if file.sha256 is not None), None)

@@ -11,6 +11,8 @@ import json
 import os
 import tarfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, cast
 
@@ -29,6 +31,7 @@ ENDINGS = (".tar", ".tar.gz", ".tgz")
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 _LONGEST_LABEL = 20  # bytes
 _LARGEST = 64 << 20  # bytes of an image
+_KEPT_OPEN = 256  # shards; the number of open files per process is limited
 
 
 class _Index(NamedTuple):
@@ -67,15 +70,16 @@ class WebDataset(EncodedSet):
             np.array(sizes),
             np.array(shard_of),
         )
-        self._open: dict[int, int] = {}  # shard -> file descriptor, the longest open first
+        self._open: dict[int, int] = {}  # shard -> file descriptor
         self._lock = threading.Lock()
         super().__init__(path, np.array(labels, dtype=np.int64), colour=colour, fast=fast)
 
     def image(self, row: int) -> bytes:
         """The encoded image of a row."""
         size = int(self._sizes[row])
-        # pread needs no seek, so threads can share the descriptor.
-        data = os.pread(self._descriptor(int(self._shard_of[row])), size, int(self._offsets[row]))
+        with self._opened(int(self._shard_of[row])) as descriptor:
+            # pread needs no seek, so threads can share the descriptor.
+            data = os.pread(descriptor, size, int(self._offsets[row]))
         if len(data) != size:
             raise DataError(f"{self.where(row)}: the shard ends inside the image")
         return data
@@ -84,13 +88,28 @@ class WebDataset(EncodedSet):
         """The name of a row in error messages."""
         return f"{self._shards[int(self._shard_of[row])]}, byte {self._offsets[row]}"
 
-    def _descriptor(self, shard: int) -> int:
+    @contextmanager
+    def _opened(self, shard: int) -> Iterator[int]:
+        """A shard's file descriptor: kept open for the first shards, opened anew for the others.
+
+        A kept one is never closed before the set is gone. Another thread may be reading from it,
+        and the system gives its number to the next file that is opened.
+        """
         with self._lock:
-            if shard not in self._open:
-                if len(self._open) >= 256:  # the number of open files per process is limited
-                    os.close(self._open.pop(next(iter(self._open))))
-                self._open[shard] = os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
-            return self._open[shard]
+            if shard not in self._open and len(self._open) < _KEPT_OPEN:
+                self._open[shard] = self._open_shard(shard)
+            kept = self._open.get(shard)
+        if kept is not None:
+            yield kept
+            return
+        descriptor = self._open_shard(shard)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _open_shard(self, shard: int) -> int:
+        return os.open(self._shards[shard], os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
         for descriptor in getattr(self, "_open", {}).values():

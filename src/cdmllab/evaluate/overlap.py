@@ -6,6 +6,7 @@ hash suggests are confirmed by the cosine of their embeddings.
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -129,9 +130,14 @@ def find(
 
 
 def plain_name(name: str) -> str:
-    """Normalise a name that data sets spell differently: ``George_W_Bush``, ``george w. bush``."""
+    """Normalise a name that data sets spell differently: ``José_W_Alba``, ``jose w. alba``.
+
+    Accents are dropped, and letters of all scripts are kept. A name without letters is empty.
+    """
+    # Decomposed, an accented letter is the plain one and an accent.
+    letters = [c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c)]
     # Any run of other characters becomes one space, such as underscores, dots and hyphens.
-    return " ".join(re.sub(r"[^a-z0-9]+", " ", name.lower()).split())
+    return " ".join(re.sub(r"[\W_]+", " ", "".join(letters).casefold()).split())
 
 
 def _hashed(
@@ -195,7 +201,7 @@ def _people(protocol: Protocol, names: Sequence[str]) -> tuple[tuple[str, ...], 
     touched = np.zeros(len(protocol.images), dtype=bool)
     if protocol.identity is None or not protocol.names or not names:
         return (), touched
-    known = {plain_name(name) for name in names}
+    known = {plain_name(name) for name in names} - {""}
     shared = [k for k, name in enumerate(protocol.names) if plain_name(name) in known]
     touched |= np.isin(protocol.identity, shared)
     # Of the shared people, name only those with an image in the protocol.

@@ -22,7 +22,7 @@ class WeightedCurve:
     """The ROC of p pairs by falling score.
 
     With up to 200,000 pairs, every score is a threshold. With more, the highest 200,000 are, which
-    decide small FARs, and 20,000 spread over the others.
+    decide small FARs, and 20,000 to 40,000 spread over the others.
 
     Parameters
     ----------
