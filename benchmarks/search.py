@@ -20,11 +20,12 @@ from common import Peak, interleaved, peak_mib, write
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from cdmllab.metrics.nearest import _PROBES as PROBES
+from cdmllab.metrics.nearest import _ROWS as ROWS
 from cdmllab.metrics.nearest import nearest
 
 DIM, K = 512, 10
 FULL, QUICK = (1_000_000, 10_000), (100_000, 2_000)
-ROWS, PROBES = 8192, 1024  # the block of `cdmllab.metrics.nearest`
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 

@@ -71,6 +71,8 @@ def test_images_are_aligned(tmp_path):
         ("template_pair_label", lambda t: t + "7 3\n", "three whole numbers"),
         ("template_pair_label", lambda t: t + "7 3 x\n", "three whole numbers"),
         ("template_pair_label", lambda t: "", "is empty"),
+        ("face_tid_mid", lambda t: " \n\n", "is empty"),
+        ("name_5pts_score", lambda t: " \n\n", "is empty"),
         (
             "face_tid_mid",
             lambda t: t + "6.jpg 3\n",

@@ -120,14 +120,14 @@ def _over_time(name: str, values: Floats, place: Place, options: dict[str, objec
     """One loss that goes through a training, looked at on the way."""
     if (np.diff(values) < 0.0).any() or values[0] < 0.0 or values[-1] > 1.0:
         raise ValueError("progress must rise within [0, 1]")
-    policy, done, parts_of_epochs = _create(name, IDENTITIES, None, place, options), 0, []
+    policy, done, curves_so_far = _create(name, IDENTITIES, None, place, options), 0, []
     for progress in values:
         # Continue the training from the place before to this one.
         until = round(progress * place.batches)
         _train(policy, place, None, range(done, until))
         done = until
         one = torch.ones(1, dtype=torch.float64)
-        parts_of_epochs.append(
+        curves_so_far.append(
             _look(
                 policy,
                 np.array([progress]),
@@ -140,7 +140,7 @@ def _over_time(name: str, values: Floats, place: Place, options: dict[str, objec
                 middle=0,
             )
         )
-    return Curve(*(np.concatenate(parts) for parts in zip(*parts_of_epochs, strict=True)))
+    return Curve(*(np.concatenate(parts) for parts in zip(*curves_so_far, strict=True)))
 
 
 def _create(
@@ -220,8 +220,8 @@ def _look(
     raised = policy.negatives(other.unsqueeze(1), batch)[:, 0] - other
     offset = policy.class_offset()
     target_offset = torch.zeros_like(other) if offset is None else offset[labels] / scale
-    theirs = 0.0 if offset is None else offset[middle] / scale
+    negative_offset = 0.0 if offset is None else offset[middle] / scale
     # The lead shrinks at the target, at the negative, and by the difference of their offsets.
-    margin = own - target + raised + theirs - target_offset
+    margin = own - target + raised + negative_offset - target_offset
     parts = (scale * (target + target_offset), slope, margin)
     return Curve(values.copy(), *(part.detach().double().numpy() for part in parts))

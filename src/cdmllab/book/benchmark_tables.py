@@ -126,13 +126,17 @@ def _heads_sharded(record: Record) -> Iterator[Captioned]:
         )
 
 
+def _peak(row: Record) -> str:
+    """The peak memory of a case; empty where it was not measured."""
+    return "" if row["peak_mib"] is None else f"{row['peak_mib']:,}"
+
+
 def _evaluation(record: Record) -> Iterator[Captioned]:
     for table in record["tables"].values():
         rows = [
-            [row["case"], f"{row['seconds']:.3g}", f"{row['ours_is_faster']:g}",
-             "" if row["peak_mib"] is None else f"{row['peak_mib']:,}"]
+            [row["case"], f"{row['seconds']:.3g}", f"{row['ours_is_faster']:g}", _peak(row)]
             for row in table["cases"]
-        ]  # fmt: skip
+        ]
         yield Captioned(
             f"{table['pairs']:,} pairs of embeddings of {table['dim']} dimensions, "
             f"{table['input_mib']:,} MiB of input.",
@@ -142,10 +146,9 @@ def _evaluation(record: Record) -> Iterator[Captioned]:
 
 def _search(record: Record) -> Iterator[Captioned]:
     rows = [
-        [row["case"], f"{row['seconds']:.3g}", f"{row['ratio_to_peer']:.2f}",
-         "" if row["peak_mib"] is None else f"{row['peak_mib']:,}"]
+        [row["case"], f"{row['seconds']:.3g}", f"{row['ratio_to_peer']:.2f}", _peak(row)]
         for row in record["cases"]
-    ]  # fmt: skip
+    ]
     yield Captioned(
         f"The {record['k']} nearest of {record['gallery']:,} gallery entries for "
         f"{record['probes']:,} probes, embeddings of {record['dim']} dimensions, "

@@ -195,12 +195,18 @@ def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.f
     _present(path)
     text = files.read_text(path, "a readable list", at_most=LARGEST)
     lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        raise DataError(f"{path} is empty")
+    names = []
     # Check the number of fields first, so that the error names the row and its fields.
     for k, line in enumerate(lines):
-        if (fields := len(line.split())) != columns + 1:
+        fields = line.split()
+        if len(fields) != columns + 1:
             raise DataError(
-                f"{path}, row {k + 1}: expected a name and {columns} numbers, got {fields} fields"
+                f"{path}, row {k + 1}: expected a name and {columns} numbers, got "
+                f"{len(fields)} fields"
             )
+        names.append(fields[0])
     try:
         # IJB-C has half a million rows: NumPy's parser takes a second for what Python needs ten.
         numbers = np.loadtxt(lines, comments=None, usecols=range(1, columns + 1), ndmin=2)
@@ -211,11 +217,10 @@ def _named_rows(path: Path, columns: int) -> tuple[tuple[str, ...], NDArray[np.f
     bad = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(bad):
         raise DataError(f"{path}, row {bad[0] + 1}: a number is not finite")
-    names = tuple(line.split(maxsplit=1)[0] for line in lines)
     # A name with ".." could make `read` open a file outside of `loose_crop`.
     for name in names:
         refuse_outside(name, path)
-    return names, numbers
+    return tuple(names), numbers
 
 
 def _present(path: Path) -> None:

@@ -45,7 +45,7 @@ class ShardedHead(BlockedHead):
     identically on all ranks. The gradient with respect to the embeddings is the derivative of the
     loss times the number of ranks: once DistributedDataParallel has averaged the backbone's
     gradients over ranks, they equal those of one process with the full batch. To clip by the norm
-    of all gradients, see `whole`. To save and load, see
+    of all gradients, see `global_view`. To save and load, see
     `cdmllab.heads.checkpoint.sharded_state_dict`.
 
     With ``sample_rate`` below 1 a training step uses only some of the centres: those of the

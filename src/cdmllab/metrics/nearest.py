@@ -11,14 +11,14 @@ _ROWS, _PROBES = 8192, 1024  # of the gallery and of the probes in a block: 32 M
 _CHUNK = 64  # consecutive gallery entries of which only the largest cosine is looked at first
 
 
-class Nearest(NamedTuple):
+class TopK(NamedTuple):
     """The k nearest gallery entries of p probes, the nearest first."""
 
     row: NDArray[np.int64]  # [p, k] of the gallery
     cosine: NDArray[np.float32]  # [p, k]
 
 
-def nearest(gallery: ArrayLike, probes: ArrayLike, k: int = 10) -> Nearest:
+def nearest(gallery: ArrayLike, probes: ArrayLike, k: int = 10) -> TopK:
     """Search a gallery exhaustively for the entries with the highest cosines.
 
     The gallery is read once, from start to end, in blocks of 8,192 entries, so it may be a
@@ -52,7 +52,7 @@ def nearest(gallery: ArrayLike, probes: ArrayLike, k: int = 10) -> Nearest:
         raise ValueError(f"k must lie between 1 and the gallery's {len(g):,} entries, got {k}")
     q = _unit32(q, 0, "probe")
     # Placeholders: row g does not exist, and any cosine is higher than minus infinity.
-    best = Nearest(
+    best = TopK(
         np.full((len(q), k), len(g), dtype=np.int64), np.full((len(q), k), -np.inf, np.float32)
     )
     for first in range(0, len(g), _ROWS):
@@ -75,7 +75,7 @@ def _unit32(embeddings: NDArray[np.generic], first: int, noun: str) -> NDArray[n
     return e
 
 
-def _update(best: Nearest, part: slice, table: NDArray[np.float32], first: int) -> None:
+def _update(best: TopK, part: slice, table: NDArray[np.float32], first: int) -> None:
     """Merge a block of cosines, shape (rows, probes), into the k best of these probes.
 
     Of every 64 rows only the maximum is compared with what a probe already has. Nearly all are too
