@@ -54,7 +54,10 @@ def test_training_for_days_on_the_cpu_needs_confirmation(run, data):
         "casia/r50_lite_cdml", "--accept-terms", "casia_webface", "--accept-terms", "face_bins"
     )
     assert done.exit_code == 1
-    assert "on its CPU the training takes about 546 hours: --on-cpu starts it anyway" in done.output
+    assert (
+        "this machine has no GPU, and on its CPU the training takes about 546 hours: --on-cpu "
+        "starts it anyway"
+    ) in done.output
     assert list(data.iterdir()) == []
 
 
@@ -63,7 +66,7 @@ def test_training_for_days_on_the_cpu_needs_confirmation(run, data):
     [
         (["casia/r50_lite_cmdl"], "did you mean 'casia/r50_lite_cdml'?"),
         (["casia/r50_lite_cdml", "--recipe", "datn_cod"], "did you mean 'datn_code'?"),
-        (["casia/r50_lite_cdml", "--accept-terms", "casia"], "no data set 'casia'"),
+        (["casia/r50_lite_cdml", "--accept-terms", "casia"], "cdmllab: no data set 'casia'"),
         (
             ["casia/r50_lite_cdml", "--processes", "3"],
             "batches of 128 cannot be divided equally among 3 processes",

@@ -133,9 +133,10 @@ def test_real_row_starts_without_a_network_and_names_the_source_of_its_data(
     row = find("casia/r50_lite_cdml")
     work = steps.RowWork(row, 0)
     row_plan = planned(row, registry.load(), data, work.folder)
-    with pytest.raises(
-        DataError, match=r"faces_webface_112x112\.zip could not be .*\(Google Drive .*Get it"
-    ):
+    message = (
+        r"faces_webface_112x112\.zip could not be .*\(Google Drive .*Get it manually from https"
+    )
+    with pytest.raises(DataError, match=message):
         steps.carry_out(work, row_plan, data, lambda _: None, options=OPTIONS, patience=SHORT)
     assert [p.name for p in data.rglob("*") if p.is_file()] == []
 
