@@ -21,6 +21,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -115,9 +116,6 @@ def main() -> None:
             print(line)
     if given.only or given.missed:
         return
-    from cdmllab._util.files import write_text
-    from cdmllab.runs import provenance
-
     # A record must not contain results of older code or settings.
     shutil.rmtree(ROOT / "mutants", ignore_errors=True)
     origin = provenance()  # before any record is written, which would make the tree dirty
@@ -137,6 +135,9 @@ def main() -> None:
                 yaml.safe_load(WHY.read_text("utf-8")),
             ),
         }
+        # Not earlier: the tests above must import cdmllab from the folder of the mutants.
+        from cdmllab._util.files import write_text
+
         write_text(ROOT / f"results/mutation/{package}.json", json.dumps(record, indent=1) + "\n")
         unexplained = [one for one in record["survivors"] if not one["reason"]]
         print(
@@ -145,6 +146,16 @@ def main() -> None:
         )
         failed |= bool(unexplained) or record["score"] < 0.9
     sys.exit(failed)
+
+
+def provenance() -> dict[str, Any]:
+    """`cdmllab.runs.provenance`, in a process of its own because this one must not import cdmllab.
+
+    The tests run in this process too, and they would then test the package without its mutants.
+    """
+    code = "import json, cdmllab.runs; print(json.dumps(cdmllab.runs.provenance()))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
 
 
 def selected(package: str) -> list[str]:
