@@ -155,7 +155,7 @@ def one(data: Data, loss: dict[str, Any], seed: int) -> dict[str, Any]:
         views, labels = data.training(half)
         # The blocked backend computes the same loss as the dense one, but faster.
         done = project(views, labels, {**loss, "backend": "blocked"}, seed=seed)
-        embeddings.append(done.of(both))
+        embeddings.append(done.transform(both))
         courses.append(np.array(done.epochs))
     keys = ("loss", "margin_rad", "margin_easy_rad", "margin_hard_rad", "easy_share")
     course = np.mean(courses, axis=0)

@@ -311,7 +311,7 @@ seen = Snapshots(held_out.images, held_out.labels, moments)
 third = recipe.changed(loss=losses[loss], seed=lab.seed)
 train(third, within=lab.runs, redo=True, at_epoch=seen)
 elevation, azimuth = plots.facing(seen.centres[-1])
-globe = Hypersphere.of(
+globe = Hypersphere.from_embeddings(
     seen.points,
     seen.labels,
     seen.centres,

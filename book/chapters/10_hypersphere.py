@@ -181,7 +181,7 @@ session.report(
 # %% tags=["hide-input"]
 found = seen["cdml"]
 elevation, azimuth = plots.facing(found.centres[-1])
-globe = Hypersphere.of(
+globe = Hypersphere.from_embeddings(
     found.points,
     found.labels,
     found.centres,

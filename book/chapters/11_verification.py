@@ -120,7 +120,7 @@ plots.score_histogram(axes[0], scores, same, threshold=best)
 # second plot is the ROC, the subject of the next section.
 
 # %% tags=["hide-input"]
-slider = Threshold.of(scores, same)
+slider = Threshold.from_scores(scores, same)
 glue("widget-threshold", slider)
 
 # %% tags=["remove-input"]

@@ -33,7 +33,7 @@ from IPython.display import HTML
 from scipy import stats
 
 from cdmllab import backbones, heads, margins, plots, results
-from cdmllab.analysis.target_curve import alike
+from cdmllab.analysis.target_curve import equal_angles
 from cdmllab.backbones import complexity
 from cdmllab.book import exercises, questions, session
 from cdmllab.margins import Batch
@@ -735,8 +735,8 @@ full_images = (
 )
 theta = torch.linspace(0.02, math.pi - 0.02, 1000, dtype=torch.float64)
 casia = {"scale": 64.0, "num_identities": full_config["data"]["num_identities"]}
-price = alike(margins.ArcFace(margin_rad=0.5), theta, **casia)
-push_through = alike(
+price = equal_angles(margins.ArcFace(margin_rad=0.5), theta, **casia)
+push_through = equal_angles(
     margins.ArcFace(margin_rad=0.5, gradient="straight_through"), theta, **casia
 )
 

@@ -7,7 +7,7 @@ import torch
 
 from cdmllab import heads, margins
 from cdmllab.analysis.numerics import survey
-from cdmllab.analysis.target_curve import alike, mixed_derivatives, pull, target_curve
+from cdmllab.analysis.target_curve import equal_angles, mixed_derivatives, pull, target_curve
 from cdmllab.geometry import point_at
 from cdmllab.margins.angular import add_angle
 
@@ -117,12 +117,12 @@ def test_price_of_a_margin_is_the_loss_of_a_head_whose_centres_all_agree():
     theta = torch.tensor([0.3, 1.0, math.pi / 2, 2.9], dtype=torch.float64)
     at = torch.stack([theta.cos(), theta.sin()], dim=1)
     expected = torch.stack([head(x[None], torch.tensor([3])).loss for x in at])
-    result = alike(head.policy, theta, scale=64.0, num_identities=50)
+    result = equal_angles(head.policy, theta, scale=64.0, num_identities=50)
     torch.testing.assert_close(result.loss, expected.detach())
-    through = alike(
+    through = equal_angles(
         margins.create("arcface", gradient="straight_through"), theta, scale=64.0, num_identities=50
     )
     assert result.slope[2] == pytest.approx(64.0 * (math.cos(0.5) - 1.0))
     torch.testing.assert_close(through.slope, torch.zeros_like(theta), atol=1e-9, rtol=0.0)
-    level = alike(margins.create("cosface"), theta[:3], scale=64.0, num_identities=50)
+    level = equal_angles(margins.create("cosface"), theta[:3], scale=64.0, num_identities=50)
     assert torch.allclose(level.loss, level.loss[:1])

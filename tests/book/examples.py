@@ -24,7 +24,9 @@ def hypersphere() -> Hypersphere:
     points = centres[:, labels] + spread * rng.standard_normal((3, 30, 3))
     points /= np.linalg.norm(points, axis=2, keepdims=True)
     margin = np.where((points * centres[:, labels]).sum(axis=2) > 0.5, 0.588, 0.392)
-    return Hypersphere.of(points, labels, centres, margin, epochs=[0, 2, 9], names=["a", "b", "c"])
+    return Hypersphere.from_embeddings(
+        points, labels, centres, margin, epochs=[0, 2, 9], names=["a", "b", "c"]
+    )
 
 
 def threshold() -> Threshold:
@@ -34,7 +36,7 @@ def threshold() -> Threshold:
         np.concatenate([rng.normal(0.6, 0.2, 80), rng.normal(0.0, 0.25, 200)]).clip(-1, 1).round(2)
     )
     scores += 0.0037  # off the edges of the bins
-    return Threshold.of(scores, np.arange(280) < 80)
+    return Threshold.from_scores(scores, np.arange(280) < 80)
 
 
 def face_lab() -> FaceLab:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,19 @@ def test_parquet_without_its_columns_names_those_it_has(tmp_path):
     files.write_table(pa.table({"photo": [b"x"], "label": [1]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="has no column image or img or jpg; it has: photo, label"):
         open_set(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [("SIGSEGV", "is so damaged that the reader"), ("SIGXCPU", "takes more than an hour")],
+)
+def test_lmdb_whose_check_is_ended_by_a_signal_says_why(tmp_path, monkeypatch, end, message):
+    lmdb = pytest.importorskip("lmdb")
+    lmdb.open(str(tmp_path / "set")).close()
+    code = f"import os, signal; os.kill(os.getpid(), signal.{end})"
+    monkeypatch.setattr("cdmllab.data.lmdb_sets._COMMAND", (sys.executable, "-c", code))
+    with pytest.raises(DataError, match=message):
+        open_set(tmp_path / "set")
 
 
 def test_table_of_pairs_is_a_bin(tmp_path):

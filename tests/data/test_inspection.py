@@ -27,7 +27,7 @@ def test_pack_is_described(tmp_path):
         "index": "yes",
         "images": "6",
         "identities": "3",
-        "images an identity": "1 to 3, median 2",
+        "images per identity": "1 to 3, median 2",
         "sizes": "16 x 16 (6)",
         "decoded": "6 of 6",
     }

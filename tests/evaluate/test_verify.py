@@ -6,7 +6,7 @@ from tests.evaluate import small_protocols
 
 from cdmllab import evaluate
 from cdmllab.data import pairs
-from cdmllab.evaluate.full import glance
+from cdmllab.evaluate.full import quick_measures
 
 
 def protocol():
@@ -33,16 +33,19 @@ def test_glance_has_accuracy_if_there_are_folds():
     embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
     small = small_protocols.protocol()
     judged = evaluate.verify(embeddings, small.pairs)
-    assert glance(embeddings, small) == {"accuracy": judged.accuracy.mean, "auc": judged.auc}
+    assert quick_measures(embeddings, small) == {
+        "accuracy": judged.accuracy.mean,
+        "auc": judged.auc,
+    }
     one_fold = replace(small, pairs=small.pairs._replace(fold=np.zeros_like(small.pairs.fold)))
-    assert glance(embeddings, one_fold) == {"auc": judged.auc}
+    assert quick_measures(embeddings, one_fold) == {"auc": judged.auc}
 
 
 def test_glance_pools_templates_like_evaluate():
     embeddings = small_protocols.Flat()(small_protocols.people()[0]).detach().numpy()
     groups = small_protocols.templates()
     evaluation = evaluate.evaluate(embeddings, groups, replicates=0)
-    assert glance(embeddings, groups)["auc"] == pytest.approx(evaluation.measures.auc.value)
+    assert quick_measures(embeddings, groups)["auc"] == pytest.approx(evaluation.measures.auc.value)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from cdmllab import margins
 from cdmllab.analysis.numerics import survey
-from cdmllab.analysis.target_curve import alike, pull, target_curve
+from cdmllab.analysis.target_curve import equal_angles, pull, target_curve
 from cdmllab.margins import CDML, Batch
 
 
@@ -143,7 +143,7 @@ def test_margin_of_a_loss_without_angles_is_how_far_its_target_is_turned():
 def test_copy_for_the_backward_pass_keeps_its_state():
     policy = margins.create("curricularface", momentum=1.0)
     policy.observe(one(0.25))
-    kept = policy.as_now()
+    kept = policy.snapshot()
     policy.observe(one(0.75))
     assert (float(kept.t), float(policy.t)) == (0.25, 0.75)
     assert kept.momentum == 1.0
@@ -226,10 +226,10 @@ def test_pull_equals_worked_values(other):
 
 def test_price_of_a_margin_equals_worked_values():
     theta = torch.tensor([0.7], dtype=torch.float64)
-    got = alike(margins.create("cosface"), theta, scale=8.0, num_identities=5)
+    got = equal_angles(margins.create("cosface"), theta, scale=8.0, num_identities=5)
     assert math.isclose(float(got.loss), math.log(1.0 + 4.0 * math.exp(8.0 * 0.35)), rel_tol=1e-9)
     assert abs(float(got.slope)) < 1e-12  # the same cost at every angle
-    arc = alike(margins.create("arcface"), theta, scale=8.0, num_identities=5)
+    arc = equal_angles(margins.create("arcface"), theta, scale=8.0, num_identities=5)
     rest = 4.0 * math.exp(8.0 * (math.cos(0.7) - math.cos(1.2)))
     assert math.isclose(float(arc.loss), math.log(1.0 + rest), rel_tol=1e-9)
     slope = 8.0 * rest / (1.0 + rest) * (math.sin(1.2) - math.sin(0.7))

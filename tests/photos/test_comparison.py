@@ -153,12 +153,12 @@ def judged():
     e = rng.normal(size=(14, 12))[person] + 0.9 * rng.normal(size=(56, 12))
     from cdmllab.data.pairs import every
     from cdmllab.evaluate.cached import digest
-    from cdmllab.evaluate.measures import MadeWith
+    from cdmllab.evaluate.measures import EvaluationKey
     from cdmllab.evaluate.npz import InMemory
 
     protocol = Protocol("mine", InMemory(np.zeros((56, 4, 4, 3), np.uint8)), every(person), person)
     done = evaluate(e, protocol, fars=[0.01, 0.1], replicates=50)
-    made = MadeWith(
+    made = EvaluationKey(
         weights_sha256=digest(network.backbone),
         protocol_sha256="0" * 64,
         preprocessing=check(network.prepare),

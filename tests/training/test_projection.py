@@ -38,7 +38,9 @@ def test_projection_without_a_step_is_the_identity():
     x, y = features()
     done = project((x,), y, ARCFACE, seed=0, recipe=recipe(1, lr=1e-12))
     np.testing.assert_allclose(done.weight, np.eye(6), atol=1e-6)
-    np.testing.assert_allclose(done.of(x), x / np.linalg.norm(x, axis=1, keepdims=True), atol=1e-6)
+    np.testing.assert_allclose(
+        done.transform(x), x / np.linalg.norm(x, axis=1, keepdims=True), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,7 +50,7 @@ def test_projection_learns_the_directions_in_which_people_differ(loss):
     x, y = features()
     strangers, labels = features(seed=1)
     done = project((x,), y, loss, seed=0, recipe=recipe(20))
-    assert auc(done.of(strangers), labels) > auc(strangers, labels) + 0.05
+    assert auc(done.transform(strangers), labels) > auc(strangers, labels) + 0.05
     assert done.epochs[-1].loss < done.epochs[0].loss
 
 

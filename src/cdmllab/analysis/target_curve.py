@@ -115,7 +115,7 @@ def pull(
     return slope
 
 
-class Alike(NamedTuple):
+class EqualAngles(NamedTuple):
     """The loss of n samples that have the same angle to all class centres."""
 
     loss: Tensor  # [n]
@@ -123,7 +123,9 @@ class Alike(NamedTuple):
     slope: Tensor
 
 
-def alike(policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int) -> Alike:
+def equal_angles(
+    policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identities: int
+) -> EqualAngles:
     """The cost of the margin alone: the loss at equal angles to all class centres.
 
     Such embeddings do not distinguish the identities, so the loss in excess of log(num_identities)
@@ -143,7 +145,7 @@ def alike(policy: MarginPolicy, angle_rad: Tensor, *, scale: float, num_identiti
         # The negatives have the target's cosine, but without the margin.
         loss = F.softplus(math.log(num_identities - 1) + scale * (c - target))
         (slope,) = torch.autograd.grad(loss.sum(), theta)
-    return Alike(loss.detach(), slope)
+    return EqualAngles(loss.detach(), slope)
 
 
 def _batch(cosines: Tensor, hardest_negative: float, progress: float) -> Batch:

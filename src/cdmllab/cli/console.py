@@ -13,7 +13,7 @@ def print_line(line: str) -> None:
 
 
 @contextmanager
-def talking() -> Iterator[tuple[Report, Progress | None]]:
+def reporting() -> Iterator[tuple[Report, Progress | None]]:
     """Give a function that prints a line and one that shows progress.
 
     The second is None without a terminal, where progress is printed as lines.

@@ -44,7 +44,7 @@ def train(
             "a run continues with its own config: --set, --seed and --redo are for a new run"
         )
     try:
-        with console.talking() as (report, progress):
+        with console.reporting() as (report, progress):
             if resume is not None:
                 done = training.resume(resume, report, progress)
             else:

@@ -300,4 +300,4 @@ def _spread(counts: NDArray[np.int64]) -> dict[str, str]:
     if len(counts) == 0:
         return {}
     median = float(np.median(counts))
-    return {"images an identity": f"{counts.min():,} to {counts.max():,}, median {median:g}"}
+    return {"images per identity": f"{counts.min():,} to {counts.max():,}, median {median:g}"}

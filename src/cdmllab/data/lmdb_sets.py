@@ -11,6 +11,7 @@ it survives, so does reading the same entries here.
 """
 
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ from cdmllab.errors import DataError, optional, plain, reader
 
 _MOST = 200_000_000  # images
 _COMMAND = (sys.executable, "-P", "-m", "cdmllab.data.lmdb_sets")
-_CPU_S = 3600
+_CPU_S = 3600  # of the check below; its message says an hour
 
 
 class LmdbSet(EncodedSet):
@@ -130,6 +131,8 @@ def _check(path: Path) -> None:
     DataError : it crashes or fails
     """
     done = subprocess.run([*_COMMAND, str(path)], capture_output=True, text=True, check=False)
+    if done.returncode == -signal.SIGXCPU:
+        raise DataError(f"{path} takes more than an hour of processor time to check")
     if done.returncode < 0:  # ended by a signal, such as a segmentation fault
         raise DataError(f"{path} is so damaged that the reader of LMDB files crashes")
     if done.returncode:

@@ -16,7 +16,7 @@ from cdmllab import preprocessing
 from cdmllab.evaluate import full, protocols
 from cdmllab.evaluate.embedding import embed, insightface_input
 from cdmllab.evaluate.evaluation import Evaluation, file_name
-from cdmllab.evaluate.measures import Decision, ErrorsByBin, MadeWith, NuisanceTable, Rate
+from cdmllab.evaluate.measures import Decision, ErrorsByBin, EvaluationKey, NuisanceTable, Rate
 from cdmllab.evaluate.protocol import Protocol, Together
 from cdmllab.metrics import calibration, error_rates
 
@@ -71,7 +71,7 @@ def evaluate(
     protocol = protocols.load(name, getattr(backbone, "size", None), settings.world, square)
     # Everything that the measures follow from; an evaluation with an equal key is reused.
     flip = protocol.mirror if settings.flip is None else settings.flip
-    key = MadeWith(
+    key = EvaluationKey(
         weights_sha256=digest(backbone),
         protocol_sha256=protocol.digest(),
         preprocessing=preprocessing.check(prepare) if isinstance(prepare, Mapping) else None,

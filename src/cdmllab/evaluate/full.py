@@ -141,7 +141,7 @@ def evaluate(
     return Evaluation(file_name(protocol.name, flip), scores, same, fold, measures)
 
 
-def glance(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
+def quick_measures(embeddings: ArrayLike, protocol: Protocol) -> dict[str, float]:
     """Measure ``auc`` and, with two or more folds, ``accuracy``: fast, for use during training.
 
     With one fold there is no other fold to choose the threshold on. Errors as `evaluate`.

@@ -209,7 +209,7 @@ class NuisanceTable(_Record):
     impostor: ErrorsByBin
 
 
-class MadeWith(_Record):
+class EvaluationKey(_Record):
     """What an evaluation follows from: with the same key it need not be measured again."""
 
     weights_sha256: str
@@ -223,7 +223,7 @@ class _Later(TypedDict, total=False):
     """The fields that are added after the measuring."""
 
     nuisances: dict[str, dict[Together, NuisanceTable]]
-    made_with: MadeWith
+    made_with: EvaluationKey
     source: dict[str, str] | None
     decision: Decision
 
@@ -270,7 +270,7 @@ class Measures(_Record):
     machine: str | None = None
     processor: str | None = None
     nuisances: dict[str, dict[Together, NuisanceTable]] | None = None
-    made_with: MadeWith | None = None
+    made_with: EvaluationKey | None = None
     source: dict[str, str] | None = Field(default=None, alias="copy")  # `copy` is pydantic's
     decision: Decision | None = None
 

@@ -129,9 +129,7 @@ def paint(
         above - 0.004, plane(0.0058 + 0.0085 * female) * (1.0 + 0.35 * u), pixel
     ) * inside(outside - 0.012, 0.02)
     lay(albedo, lash, line * front * 0.92)
-    wing = stripe(
-        w - upper - 0.004 - (u - 0.95).clamp(min=0.0) * 0.06, plane(0.008 * female) * 1.0, soft
-    )
+    wing = stripe(w - upper - 0.004 - (u - 0.95).clamp(min=0.0) * 0.06, plane(0.008 * female), soft)
     lay(albedo, lash, wing * inside((u - 1.10).abs() * wide - 0.018, 0.02) * front * 0.8)
     rim = stripe(below - 0.003, 0.0045, pixel) * inside(outside, 0.02)
     lay(albedo, lash * 4.0 + 0.03, rim * front * plane(0.30 + 0.25 * female))

@@ -29,7 +29,7 @@ def ear(
     one = torch.ones_like(t["male"])
     flare = 0.50 + 0.12 * t["ear_angle"]
     tall, deep = 0.185 * (1.0 + 0.07 * t["ear_size"]), 0.115 * (1.0 + 0.06 * t["ear_size"])
-    hidden = plane((style["side"] < -30.0).float() * 1.0)  # long styles cover it
+    hidden = plane((style["side"] < -30.0).float())  # long styles cover it
     frame = (camera.right, camera.up, camera.towards)
     # Where the ear sits, and its axes: backwards and outwards, up, and out of its plane.
     centre = torch.stack(
@@ -227,7 +227,7 @@ def hand(scene: Tensor, camera: Camera, strength: Tensor, d: Tensor) -> None:
     side = torch.where(d[:, 0] < 0.5, -1.0, 1.0)
     X, Y = camera.X * plane(side), camera.Y
     amount = plane(strength)
-    lean = plane((d[:, 1] - 0.3) * 1.0)
+    lean = plane(d[:, 1] - 0.3)
     c, s = lean.cos(), lean.sin()
     # Along the arm, which enters at X = 1.35 and reaches to negative values, and across it.
     y0 = plane(-0.75 + 0.75 * d[:, 2])

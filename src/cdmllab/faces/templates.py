@@ -33,8 +33,8 @@ def draw(size: int, seed: int, people: int) -> LabProtocol:
     shape = hashing.uniform(
         hashing.key(seed, 0x7E3, torch.from_numpy(templates + people)), 2
     ).numpy()
-    images = 1 + (shape[:, 0] * 5).astype(np.int64)
-    media = np.minimum(1 + (shape[:, 1] * 3).astype(np.int64), images)
+    images = np.minimum(1 + (shape[:, 0] * 5).astype(np.int64), 5)  # a draw may be exactly 1
+    media = np.minimum(1 + (shape[:, 1] * 3).astype(np.int64), np.minimum(images, 3))
     template = np.repeat(templates, images)
     # The number of each image within its template; images take turns with the media.
     frame = np.arange(len(template)) - np.repeat(np.cumsum(images) - images, images)

@@ -134,8 +134,9 @@ class FaceWorld:
         draws = hashing.uniform(hashing.key(self.seed, 0x1AB, who, index), 2).numpy()
         # One draw decides whether a label is wrong and another which it is. More label noise thus
         # keeps the labels that are already wrong.
-        # At least 1, so that a wrong label differs from the true one.
-        step = 1 + (draws[:, 1] * (self.num_identities - 1)).astype(np.int64)
+        # From 1 to c - 1, so that a wrong label differs from the true one; a draw may be exactly 1.
+        others = self.num_identities - 1
+        step = 1 + np.minimum((draws[:, 1] * others).astype(np.int64), others - 1)
         wrong = (self.true_labels + step) % self.num_identities
         return np.where(draws[:, 0] < self.label_noise, wrong, self.true_labels)
 

@@ -11,11 +11,11 @@ from cdmllab.heads.checks import (
     IGNORE,
     Centres,
     Samples,
-    as_usual,
     check_batch,
     check_embeddings,
     check_policy,
     rescued,
+    unscaled_centres,
 )
 from cdmllab.heads.head import Head
 from cdmllab.heads.output import HeadOutput, Seen, Started
@@ -156,7 +156,7 @@ class MarginHead(Head):
     ) -> tuple[Samples, Centres]:
         dtype = check_embeddings(embeddings, self.embedding_dim, self.centres.device)
         # A single wait for the device: this condition is read together with the flags of the batch.
-        centres, usual = as_usual(self.centres, self.bias, dtype, self.policy.uses_cosine)
+        centres, usual = unscaled_centres(self.centres, self.bias, dtype, self.policy.uses_cosine)
         samples, all_usual = check_batch(
             embeddings, labels, known_easiness, self.num_identities, usual
         )

@@ -138,7 +138,7 @@ class BlockedHead(MarginHead):
         compiled = device == "cuda" if self.compiled is None else self.compiled
         return BlockPlan(
             # Later batches may update the buffers before the backward pass of this one.
-            policy=self.policy.as_now() if changes else self.policy,
+            policy=self.policy.snapshot() if changes else self.policy,
             changes=changes,
             sums=self.policy.reduction == "sum" and not plainly,
             batch=batch,

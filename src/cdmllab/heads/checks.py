@@ -114,7 +114,7 @@ def check_batch(
     return Samples(x, labels, known, some_ignored), all(others)
 
 
-def as_usual(
+def unscaled_centres(
     centres: Tensor, bias: Tensor | None, dtype: torch.dtype, cosines: bool
 ) -> tuple[Centres, Tensor]:
     """The class centres in a dtype, and a scalar condition: they can be used without rescaling.
@@ -143,7 +143,7 @@ def rescued(centres: Centres, identities: range) -> Centres:
 
     Parameters
     ----------
-    centres : as returned by `as_usual`
+    centres : as returned by `unscaled_centres`
     identities : the identities that they belong to
 
     Raises

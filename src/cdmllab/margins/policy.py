@@ -136,7 +136,7 @@ class MarginPolicy(nn.Module):
         in that case the call comes before the negatives are computed, and the statistics are None.
         """
 
-    def as_now(self) -> Self:
+    def snapshot(self) -> Self:
         """A copy with buffers that no longer change.
 
         A backward pass may come after further batches have updated the running statistics, and

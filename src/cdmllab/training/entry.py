@@ -272,7 +272,7 @@ def _fit(
         report(f"{run.folder.name}: continuing from step {resumed_at:,}")
     # Steps after the checkpoint are taken again: remove what was logged about them.
     if here.first:
-        run.drop_metrics_after(trainer.taken)
+        run.drop_metrics_after(trainer.steps_taken)
     report(
         f"{run.folder.name}: {len(source):,} images of {source.num_identities:,} identities; "
         f"{trainer.steps:,} steps of {trainer.effective_batch:,} images, learning rate "

@@ -76,7 +76,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(
             place.device.type, enabled=config.speed.precision == "float16"
         )
-        self.step, self._offset = 0, 0  # `_offset`: see `taken`
+        self.step, self._offset = 0, 0  # `_offset`: see `steps_taken`
         self.gradient_norm: float | None = None
         self.clock = step_metrics.Clock()
         # The start of this process's training, and the seconds of training before it.
@@ -97,7 +97,7 @@ class Trainer:
         return self.step // self.steps_an_epoch
 
     @property
-    def taken(self) -> int:
+    def steps_taken(self) -> int:
         """The number of optimiser steps taken, which names metrics and checkpoints.
 
         It never decreases. It differs from `step`, which drives the schedule, once a run has been
@@ -106,8 +106,8 @@ class Trainer:
         return self.step + self._offset
 
     @property
-    def in_all(self) -> int:
-        """The value of `taken` at the end."""
+    def total_steps(self) -> int:
+        """The value of `steps_taken` at the end."""
         return self.steps + self._offset
 
     def seconds(self) -> float:
@@ -205,7 +205,7 @@ class Trainer:
         return divergence.stop(
             self.run.folder,
             problem,
-            step=self.taken,
+            step=self.steps_taken,
             epoch=self.epoch,
             lr=self.lr(),
             precision=self.config.speed.precision,
@@ -217,7 +217,7 @@ class Trainer:
         )
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def evaluation_mode(self) -> Iterator[None]:
         """Put the network in evaluation mode for a block, without any effect on the training."""
         # Evaluation may draw random numbers, which must not change the training.
         random = torch.get_rng_state()
@@ -231,8 +231,8 @@ class Trainer:
             torch.set_rng_state(random)
 
     def show(self, at_epoch: AtEpoch) -> None:
-        """Call `at_epoch` within `aside`."""
-        with self.aside():
+        """Call `at_epoch` within `evaluation_mode`."""
+        with self.evaluation_mode():
             at_epoch(self.epoch, self.backbone, self.head)
 
     def state(self) -> dict[str, Any]:
@@ -250,8 +250,8 @@ class Trainer:
             "seconds": self.seconds(),
         }
 
-    def restore(self, state: dict[str, Any], taken: int) -> None:
-        """Continue from a `state` that a checkpoint has filled, after `taken` steps.
+    def restore(self, state: dict[str, Any], steps_taken: int) -> None:
+        """Continue from a `state` that a checkpoint has filled, after `steps_taken` steps.
 
         Raises
         ------
@@ -270,7 +270,7 @@ class Trainer:
             ) * self.steps_an_epoch - self.loader.left // self.config.accumulate
             if not 0 <= self.step <= self.steps:
                 raise ValueError(f"it is at step {self.step:,} of {self.steps:,}")
-        # So that `taken` continues from the number of the checkpoint.
-        self._offset = taken - self.step
+        # So that `steps_taken` continues from the number of the checkpoint.
+        self._offset = steps_taken - self.step
         self.clock.reset()
         self._began, self._before = perf_counter(), max(0.0, state["seconds"])

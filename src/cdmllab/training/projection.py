@@ -49,7 +49,7 @@ class Projected(NamedTuple):
     weight: Floats  # [D, d]: an embedding x becomes weight @ x / |x|
     epochs: list[Epoch]
 
-    def of(self, embeddings: Floats) -> Floats:
+    def transform(self, embeddings: Floats) -> Floats:
         """Project embeddings of shape (n, d) to (n, D)."""
         x = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
         projected: Floats = x @ self.weight.T

@@ -9,7 +9,7 @@ from torch import Tensor
 from cdmllab import evaluate
 from cdmllab.data.loaders import ImageBatch
 from cdmllab.errors import optional
-from cdmllab.evaluate.full import glance
+from cdmllab.evaluate.full import quick_measures
 from cdmllab.heads import HeadOutput
 from cdmllab.runs import Run
 from cdmllab.training import checkpoint, step_metrics
@@ -45,7 +45,7 @@ class Recorder:
 
     def step(self, batch: ImageBatch, out: HeadOutput, embeddings: Tensor) -> None:
         """Record whatever is due after a step."""
-        at, last = self.trainer.taken, self.trainer.step == self.trainer.steps
+        at, last = self.trainer.steps_taken, self.trainer.step == self.trainer.steps
         # The first step too, so that there is something to see at once.
         if at % self.watch.log_every == 0 or last or at == 1:
             self._metrics(batch, out, embeddings)
@@ -74,7 +74,7 @@ class Recorder:
         t = self.trainer
         nearest = t.head.nearest(embeddings)  # a collective call: every rank takes part
         values = {
-            "step": t.taken,
+            "step": t.steps_taken,
             # `t.step` is already that of the next step.
             "epoch": (t.step - 1) // t.steps_an_epoch,
             "lr": t.optimiser.param_groups[0]["lr"],
@@ -87,32 +87,35 @@ class Recorder:
             self.run.log(**values)
         if self._board is not None:
             for name, value in values.items():
-                self._board.add_scalar(name, value, t.taken)
+                self._board.add_scalar(name, value, t.steps_taken)
         # From the mean time of the steps of this process, also in a resumed run.
         left = (perf_counter() - self._started) / (t.step - self._from) * (t.steps - t.step)
-        line = f"step {t.taken:,} of {t.in_all:,}  loss {values['loss']:.3f}  {left:.0f} s left"
-        self.progress(t.taken, t.in_all, line)
+        step, steps = t.steps_taken, t.total_steps
+        line = f"step {step:,} of {steps:,}  loss {values['loss']:.3f}  {left:.0f} s left"
+        self.progress(step, steps, line)
 
     def _validate(self) -> None:
         """Log accuracy, if there are folds, and AUC on the protocols of the config."""
         t = self.trainer
-        values: dict[str, float] = {"step": t.taken}
-        with t.aside():
+        values: dict[str, float] = {"step": t.steps_taken}
+        with t.evaluation_mode():
             for name in self.watch.protocols:
                 protocol = evaluate.protocols.load(name, t.backbone.size)
                 embeddings = evaluate.embed(t.backbone, protocol.images, prepare=t.prepare)
-                of_protocol = glance(embeddings.numpy(), protocol)
+                of_protocol = quick_measures(embeddings.numpy(), protocol)
                 values |= {f"{name}/{measure}": v for measure, v in of_protocol.items()}
                 accuracy = ""
                 if "accuracy" in of_protocol:
                     accuracy = f"accuracy {100 * of_protocol['accuracy']:.2f} %, "
-                self.report(f"step {t.taken:,}  {name}: {accuracy}AUC {of_protocol['auc']:.4f}")
+                self.report(
+                    f"step {t.steps_taken:,}  {name}: {accuracy}AUC {of_protocol['auc']:.4f}"
+                )
         self.run.log(**values)
 
     def _look(self, truth: Truth) -> None:
         t = self.trainer
-        with t.aside():
-            self.run.log(step=t.taken, **truth.look(t.backbone, t.head))
+        with t.evaluation_mode():
+            self.run.log(step=t.steps_taken, **truth.look(t.backbone, t.head))
 
 
 def _board(run: Run) -> Any:

@@ -183,11 +183,11 @@ def test_batch_has_the_sample_that_is_looked_at():
 
 def test_look_at_points_on_their_centres():
     centres = np.eye(3)[None]
-    globe = Hypersphere.of(
+    globe = Hypersphere.from_embeddings(
         np.eye(3)[None], [0, 1, 2], centres, [[0.1, 0.2, 0.3]], epochs=[4], names=["a", "b", "c"]
     )
     assert globe.look() == pytest.approx((0.0, 90.0, 0.2, 1.0), abs=1e-6)
-    turned = Hypersphere.of(
+    turned = Hypersphere.from_embeddings(
         np.eye(3)[None], [1, 2, 0], centres, [[0.0] * 3], epochs=[4], names=["a", "b", "c"]
     )
     assert turned.look() == pytest.approx((90.0, 90.0, 0.0, 0.0), abs=1e-6)
@@ -209,11 +209,11 @@ def test_sphere_rejects_arrays_that_do_not_fit(changes, words):
         "margin_rad": np.ones((1, 3)),
     }
     with pytest.raises(ValueError, match=words):
-        Hypersphere.of(**{**given, **changes}, epochs=[1], names=["a", "b", "c"])
+        Hypersphere.from_embeddings(**{**given, **changes}, epochs=[1], names=["a", "b", "c"])
 
 
 def test_rates_count_the_pairs():
-    chosen = Threshold.of([0.9, 0.8, 0.2, 0.7, 0.1, 0.0, -0.5], [True] * 3 + [False] * 4)
+    chosen = Threshold.from_scores([0.9, 0.8, 0.2, 0.7, 0.1, 0.0, -0.5], [True] * 3 + [False] * 4)
     assert chosen.rates(0.5) == pytest.approx((1 / 4, 1 / 3, 2 / 3, 5 / 7))
     assert chosen.rates(0.2) == pytest.approx((1 / 4, 0.0, 1.0, 6 / 7), abs=1e-12)
     assert chosen.rates().accuracy == pytest.approx(6 / 7)  # it begins where the accuracy is best
@@ -222,7 +222,7 @@ def test_rates_count_the_pairs():
 
 def test_threshold_rejects_pairs_of_one_kind():
     with pytest.raises(ValueError, match="all 2 pairs are genuine"):
-        Threshold.of([0.5, 0.6], [True, True])
+        Threshold.from_scores([0.5, 0.6], [True, True])
 
 
 def test_enrolled_frame_has_the_full_score():

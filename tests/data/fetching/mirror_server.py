@@ -116,7 +116,8 @@ class Mirror:
                 self._short(request, 416, {"Content-Range": f"bytes */{len(content)}"})
                 return
             reported = 0 if name == "wrong range" else start
-            headers["Content-Range"] = f"bytes {reported}-{len(content) - 1}/{len(content)}"
+            total = "*" if name == "unknown total" else len(content)
+            headers["Content-Range"] = f"bytes {reported}-{len(content) - 1}/{total}"
         sent = content[start:]
         if name == "cut" or (name == "changes" and amount):
             self._send(request, sent[: int(amount)], sent, 206 if start else 200, headers, body)

@@ -85,6 +85,12 @@ def test_fetch_resumes_where_it_was_cut(mirror, url, tmp_path):
     assert mirror.asked[1][2]["If-Range"].startswith('"')
 
 
+def test_fetch_resumes_where_the_answer_does_not_repeat_the_size(mirror, url, tmp_path):
+    mirror.faults["/faces.zip"] = [("cut", 20_000), "unknown total"]
+    assert get(remote(url, size=None), tmp_path).path.read_bytes() == CONTENT
+    assert mirror.ranges() == ["", "bytes=20000-"]
+
+
 def test_fetch_restarts_if_the_file_changed_during_the_download(mirror, url, tmp_path):
     mirror.files["/faces.zip"] = bytes(reversed(CONTENT))
     mirror.faults["/faces.zip"] = [("cut", 20_000), "changes", None]

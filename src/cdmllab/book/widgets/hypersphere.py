@@ -61,7 +61,7 @@ class Hypersphere(Widget):
     colour = traitlets.Enum(("identity", "margin"), default_value="identity").tag(sync=True)
 
     @classmethod
-    def of(
+    def from_embeddings(
         cls,
         points: ArrayLike,
         labels: ArrayLike,

@@ -49,7 +49,7 @@ class Threshold(Widget):
     axis = traitlets.Enum(("linear", "log"), default_value="linear").tag(sync=True)
 
     @classmethod
-    def of(cls, scores: ArrayLike, same: ArrayLike, **values: Any) -> Self:
+    def from_scores(cls, scores: ArrayLike, same: ArrayLike, **values: Any) -> Self:
         """Create the widget from p pairs.
 
         Parameters

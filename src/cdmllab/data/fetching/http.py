@@ -146,6 +146,8 @@ def _once(
         ) as response:
             # Where the answer begins, and whether it continues the same file.
             start, total = _range(response, have)
+            if start and total is None and isinstance(known.get("total"), int):
+                total = known["total"]  # a server need not repeat it
             now = _validator(response.headers)
             if start and (
                 (validator and now and now != validator) or known.get("total") not in (None, total)
