@@ -42,6 +42,11 @@ SLOW = {
     "tests/metrics/test_bootstrap.py": [
         "test_intervals_over_identities_cover_the_truth_and_those_over_pairs_do_not"
     ],
+    "tests/heads/test_heads.py": ["test_compiled_elementwise_parts_change_nothing"],
+    "tests/margins/test_registry.py": [
+        "test_command_line_trains_with_a_loss_of_another_package",
+        "test_package_that_cannot_be_imported_is_named",
+    ],
     "tests/heads/test_sharded.py": [
         "test_sharded_equals_dense_in_loss_gradients_and_state",
         "test_unsharded_state_is_bit_identical_on_all_ranks",
