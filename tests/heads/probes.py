@@ -22,12 +22,12 @@ SCALE = 8.0
 class Probe(MarginPolicy):
     """A loss that uses everything it requests, and records what it observes."""
 
-    def __init__(self, statistics, changes_negatives, centres_per_identity, reduction):
+    def __init__(self, statistics, centres_per_identity, reduction):
         super().__init__()
         self.reduction = reduction
-        if changes_negatives or reduction == "sum":
+        if self.changes_negatives or reduction == "sum":
             self.offset = nn.Parameter(torch.tensor(0.3, dtype=torch.float64))
-        self.statistics, self.changes_negatives = statistics, changes_negatives
+        self.statistics = statistics
         self.centres_per_identity = centres_per_identity
         self.register_buffer("level", torch.zeros((), dtype=torch.float64))
         self.observed = []
@@ -54,11 +54,6 @@ class Probe(MarginPolicy):
             target = target - 0.01 * batch.negative_partition
         return target
 
-    def negatives(self, cosines, batch):
-        if not self.changes_negatives:
-            return cosines
-        return 0.9 * cosines + 0.2 * self.offset * cosines.square() + 0.1 * self.level
-
     def negative_loss(self, logits):
         return F.softplus(logits - self.offset)
 
@@ -68,17 +63,30 @@ class Probe(MarginPolicy):
         return super().sample_loss(positive_logit, negatives)
 
 
-class ScalingProbe(Probe):
-    """A loss that derives the scale from its observations."""
+class _ChangesNegatives:
+    """The part of a probe that changes its negatives, with a learnt and an observed number."""
+
+    def negatives(self, cosines, batch):
+        return 0.9 * cosines + 0.2 * self.offset * cosines.square() + 0.1 * self.level
+
+
+class _SetsScale:
+    """The part of a probe that derives the scale from its observations."""
 
     def current_scale(self, scale):
         return (scale * (1.0 + self.level)).to(scale.dtype)
 
 
+def probe(changes_negatives, sets_scale, *arguments):
+    """A loss that overrides only the hooks which it uses, as these tell a head what to compute."""
+    parts = [_ChangesNegatives] * changes_negatives + [_SetsScale] * sets_scale
+    return type("Probe", (*parts, Probe), {})(*arguments)
+
+
 def probe_head(backend, combination, c, d=5, **options):
     """A head with the policy of a combination, and the same class centres for all backends."""
     statistics, changes, scales, k, reduction = combination
-    policy = (ScalingProbe if scales else Probe)(statistics, changes, k, reduction)
+    policy = probe(changes, scales, statistics, k, reduction)
     if backend != "dense":
         options = {"block": 4, **options}
     size = {"embedding_dim": d, "num_identities": c, "scale": SCALE}

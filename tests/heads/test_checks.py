@@ -196,13 +196,14 @@ def test_large_scale_does_not_overflow(scale, backend):
 class Wants(MarginPolicy):
     """A loss that requests something that no head can provide."""
 
-    def __init__(self, uses_cosine=True, changes_negatives=False, statistics=()):
+    def __init__(self, uses_cosine=True, statistics=()):
         super().__init__()
-        self.uses_cosine, self.changes_negatives, self.statistics = (
-            uses_cosine,
-            changes_negatives,
-            statistics,
-        )
+        self.uses_cosine, self.statistics = uses_cosine, statistics
+
+
+class Changes(Wants):
+    def negatives(self, cosines, batch):
+        return cosines / 2
 
 
 class Offsets(Wants):
@@ -218,8 +219,8 @@ class Offsets(Wants):
             Wants(statistics=("softest_negative",)),
             "requests the statistic 'softest_negative'; a head provides hardest",
         ),
-        (Wants(False, True), "the logits of wanting are not cosines"),
-        (Wants(False, False, ("hardest_negative",)), "the logits of wanting are not cosines"),
+        (Changes(False), "the logits of wanting are not cosines"),
+        (Wants(False, ("hardest_negative",)), "the logits of wanting are not cosines"),
     ],
 )
 def test_policy_with_impossible_requests_is_rejected(policy, sentence):

@@ -5,7 +5,21 @@ import torch
 from tests.oracles import class_sizes
 
 from cdmllab import margins
-from cdmllab.margins import Batch
+from cdmllab.margins import Batch, MarginPolicy
+
+
+def test_loss_is_described_by_the_first_line_of_its_docstring():
+    class Documented(MarginPolicy):
+        """Half the target cosine.
+
+        More about it.
+        """
+
+    class Undocumented(Documented):
+        pass
+
+    assert Documented().describe() == "Half the target cosine"
+    assert Undocumented().describe() == "no description"  # not that of its base
 
 
 def test_every_loss_describes_itself():

@@ -33,7 +33,6 @@ class CurricularFace(ArcFace):
     .. _metrics.py: https://github.com/HuangYG123/CurricularFace/blob/master/head/metrics.py
     """
 
-    changes_negatives = True
     t: Tensor
 
     def __init__(

@@ -30,7 +30,6 @@ class LiArcFace(MarginPolicy):
     .. _1907.12256: https://arxiv.org/abs/1907.12256
     """
 
-    changes_negatives = True
 
     def __init__(self, *, margin_rad: float = 0.45, gradient: Gradient = "exact") -> None:
         super().__init__(gradient=gradient)

@@ -17,3 +17,6 @@ class NormFace(MarginPolicy):
 
     .. _1704.06369: https://arxiv.org/abs/1704.06369
     """
+
+    def describe(self) -> str:
+        return "no margin"

@@ -38,7 +38,6 @@ class NPCFace(AngularMargin):
     .. _2007.10172: https://arxiv.org/abs/2007.10172
     """
 
-    changes_negatives = True
     statistics: tuple[Statistic, ...] = ("hard_negative_mean",)
 
     def __init__(

@@ -1,6 +1,7 @@
 """The interface of a margin softmax loss: how it changes the cosines of a batch."""
 
 import copy
+import inspect
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args
 
@@ -81,7 +82,6 @@ class MarginPolicy(nn.Module):
 
     name: ClassVar[str] = ""  # set by `cdmllab.margins.register`
     uses_cosine: ClassVar[bool] = True  # False: the head's logits are w.x + b
-    changes_negatives: ClassVar[bool] = False  # True: `negatives` is not the identity
     reduction: ClassVar[Reduction] = "logsumexp"  # how the negatives are reduced to N_i
     statistics: tuple[Statistic, ...] = ()  # statistics of the negatives that the loss requests
     centres_per_identity: int = 1
@@ -149,10 +149,16 @@ class MarginPolicy(nn.Module):
         }
         return kept
 
+    # Overriding a method declares each of these; nothing else has to be set.
+
+    @property
+    def changes_negatives(self) -> bool:
+        """Whether the loss changes the cosines to negative centres, see `negatives`."""
+        return type(self).negatives is not MarginPolicy.negatives
+
     @property
     def sets_scale(self) -> bool:
         """Whether the loss replaces the head's scale by its own, which `observe` may change."""
-        # Overriding the method declares it; nothing else has to be set.
         return type(self).current_scale is not MarginPolicy.current_scale
 
     @property
@@ -195,8 +201,13 @@ class MarginPolicy(nn.Module):
         return self.target(target_cos, batch)
 
     def describe(self) -> str:
-        """One line for readers: how this loss changes the target cosine."""
-        return "no margin"
+        """One line for readers: how this loss changes the target cosine.
+
+        By default it is the first line of the class's docstring.
+        """
+        # A class without a docstring does not describe itself by that of its base.
+        documented = inspect.cleandoc(type(self).__doc__ or "no description")
+        return documented.splitlines()[0].rstrip(".")
 
     def extra_repr(self) -> str:
         return self.describe()

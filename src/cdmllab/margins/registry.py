@@ -73,10 +73,12 @@ def register(
     >>> from cdmllab import margins
     >>> @margins.register("halfway", year=2026)
     ... class Halfway(margins.MarginPolicy):
+    ...     "Half the target cosine."
+    ...
     ...     def target(self, target_cos, batch):
     ...         return target_cos / 2
     >>> margins.create("halfway")
-    Halfway(no margin)
+    Halfway(Half the target cosine)
     """
     if not name.isidentifier():
         raise ValueError(f"a loss is registered by a Python identifier, not {name!r}")

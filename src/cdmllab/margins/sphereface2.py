@@ -47,7 +47,6 @@ class SphereFace2(MarginPolicy):
     """
 
     reduction = "sum"
-    changes_negatives = True
 
     def __init__(
         self,
