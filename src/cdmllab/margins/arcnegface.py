@@ -39,7 +39,6 @@ class ArcNegFace(ArcFace):
     .. _FaceX-Zoo: https://github.com/JDAI-CV/FaceX-Zoo/blob/16b793a7564a4b9308cf94e62bdb2ffacb3a725a/head/ArcNegFace.py
     """
 
-
     def __init__(
         self,
         *,

@@ -30,7 +30,6 @@ class LiArcFace(MarginPolicy):
     .. _1907.12256: https://arxiv.org/abs/1907.12256
     """
 
-
     def __init__(self, *, margin_rad: float = 0.45, gradient: Gradient = "exact") -> None:
         super().__init__(gradient=gradient)
         check_range("margin_rad", margin_rad, 0.0, math.pi)

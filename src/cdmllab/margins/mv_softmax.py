@@ -45,7 +45,6 @@ class MVSoftmax(AngularMargin):
     .. _1912.00833: https://arxiv.org/abs/1912.00833
     """
 
-
     def __init__(
         self,
         *,
