@@ -1,7 +1,9 @@
 """What `import cdmllab` provides to other code."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import cdmllab
 
@@ -12,6 +14,8 @@ net = cdmllab.backbones.create("small", embedding_dim=8)
 loss = cdmllab.margins.ArcFace(margin_rad=0.4)
 head = cdmllab.heads.create(loss, embedding_dim=8, num_identities=10)
 config = cdmllab.training.Config.parse({"name": "mine"})
+pack = cdmllab.data.packs.Pack("faces")
+scores = cdmllab.metrics.verification.tar_at_far
 print(net, head, config, cdmllab.__version__)
 """
 
@@ -27,6 +31,23 @@ def test_subpackages_are_available_without_their_own_import():
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str([f"cdmllab.{name}" for name in cdmllab.__all__])
     assert set(cdmllab.__all__) < set(dir(cdmllab))
+
+
+def test_every_module_of_the_reference_is_available_after_the_one_import():
+    pages = (Path(cdmllab.__file__).parents[2] / "book/api").glob("*.md")
+    documented = [name for page in pages for name in _documented(page)]
+    assert len(documented) > 20
+    code = (
+        "import cdmllab, operator; "
+        f"[operator.attrgetter(name[8:])(cdmllab) for name in {documented}]"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
+def _documented(page):
+    """The modules of a page of the reference."""
+    return re.search(r"^```\{cdml-api\} (.*)$", page.read_text("utf-8"), re.M)[1].split()
 
 
 def test_import_alone_loads_nothing():

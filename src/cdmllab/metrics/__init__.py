@@ -1,1 +1,35 @@
 """Measures of verification and identification, in numpy only."""
+
+from typing import TYPE_CHECKING
+
+from cdmllab._util import lazy
+
+if TYPE_CHECKING:
+    from cdmllab.metrics import (
+        bootstrap,
+        calibration,
+        error_rates,
+        fixed_grid,
+        identification,
+        multiple,
+        nearest,
+        nearest_far,
+        scoring,
+        templates,
+        verification,
+    )
+
+__all__ = [
+    "bootstrap",
+    "calibration",
+    "error_rates",
+    "fixed_grid",
+    "identification",
+    "multiple",
+    "nearest",
+    "nearest_far",
+    "scoring",
+    "templates",
+    "verification",
+]
+__getattr__, __dir__ = lazy.modules(__name__, __all__)
