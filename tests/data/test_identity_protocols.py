@@ -54,3 +54,15 @@ def test_too_few_pairs_are_refused():
     split = identity_protocols.gallery_and_probes([0, 0, 1, 1, 2, 2], 1)
     with pytest.raises(ValueError, match="5 genuine pairs are needed, but there are only 1"):
         identity_protocols.gallery_pairs([0, 0, 1, 1, 2, 2], split, per_fold=5, count=3)
+
+
+def test_every_pair_compares_all_images_of_a_fold_once():
+    p = identity_protocols.every_pair(LABELS, count=5, seed=3)
+    fold = identity_protocols.folds(LABELS, 5, seed=3)
+    assert np.array_equal(LABELS[p.first] == LABELS[p.second], p.same)
+    assert np.array_equal(fold[p.first], p.fold)
+    assert np.array_equal(fold[p.second], p.fold)
+    sizes = np.bincount(fold)
+    assert np.bincount(p.fold).tolist() == (sizes * (sizes - 1) // 2).tolist()
+    assert p.same.sum() == sum(n * (n - 1) // 2 for n in range(2, 32))
+    assert len(set(zip(p.first.tolist(), p.second.tolist(), strict=True))) == len(p.first)

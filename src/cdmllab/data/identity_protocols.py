@@ -56,6 +56,23 @@ def disjoint_pairs(labels: ArrayLike, per_fold: int, count: int = 10, seed: int 
     return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
+def every_pair(labels: ArrayLike, count: int = 10, seed: int = 0) -> Pairs:
+    """All pairs within each of `count` folds that share no people, to resolve small FARs.
+
+    Raises
+    ------
+    ValueError : fewer people than folds
+    """
+    ids = np.asarray(labels)
+    fold = folds(ids, count, seed)
+    parts = []
+    for k in range(count):
+        rows = np.flatnonzero(fold == k)
+        within = pairs.every(ids[rows])
+        parts.append(Pairs(rows[within.first], rows[within.second], within.same, within.fold + k))
+    return Pairs(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
 def gallery_and_probes(labels: ArrayLike, per_identity: int = 1, seed: int = 0) -> GalleryProbes:
     """Draw `per_identity` images of each person for the gallery; all others are probes.
 

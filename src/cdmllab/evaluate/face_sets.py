@@ -1,6 +1,7 @@
 """Protocols on real images from the data folders: LFW and similar sets, AT&T, Omniglot."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.data import att_faces, ijb, lfw, omniglot, verification
 from cdmllab.data.crop import FACE_PX, Square, resize
-from cdmllab.data.pairs import Pairs, sample
+from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet
 from cdmllab.evaluate.cropping import cropped, refuse
 from cdmllab.evaluate.npz import InMemory
@@ -99,13 +100,19 @@ def att(name: str, size: int | None, square: Square | None = None) -> Protocol:
 
 
 def handwriting(
-    name: str, part: str, without: tuple[str, ...], size: int | None, square: Square | None = None
+    name: str,
+    part: str,
+    without: tuple[str, ...],
+    choose: Callable[[ArrayLike], Pairs],
+    size: int | None,
+    square: Square | None = None,
 ) -> Protocol:
     """Characters of some alphabets of Omniglot. A mirrored character is another character."""
     refuse(name, square)
     # 28 is the usual size of Omniglot in few-shot learning.
     drawn = omniglot.load(part, without=without, size=size or 28)
-    return Protocol(name, InMemory(drawn.images), sample(drawn.labels), drawn.labels, mirror=False)
+    chosen = choose(drawn.labels)
+    return Protocol(name, InMemory(drawn.images), chosen, drawn.labels, mirror=False)
 
 
 # Cached: several protocols use the same archive at the same size.

@@ -9,7 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cdmllab.data import att_faces, digits, lfw, omniglot, pairs, verification
+from numpy.typing import ArrayLike
+
+from cdmllab.data import (
+    att_faces,
+    digits,
+    identity_protocols,
+    lfw,
+    omniglot,
+    pairs,
+    verification,
+)
 from cdmllab.data.crop import FACE_PX, Square
 from cdmllab.data.registry import VerificationProtocol
 from cdmllab.errors import CdmlLabError, did_you_mean, plain
@@ -176,6 +186,16 @@ def _verification(name: str, known: VerificationProtocol) -> ProtocolEntry:
     )
 
 
+def _omniglot(name: str, note: str, choose: Callable[[ArrayLike], pairs.Pairs]) -> ProtocolEntry:
+    # The second small set without the alphabets that it shares with the first.
+    part, shared = "images_background_small2", ("Greek", "Latin")
+    return ProtocolEntry(
+        f"Omniglot's characters of alphabets outside of its first small set{note}",
+        partial(face_sets.handwriting, name, part, shared, choose),
+        partial(omniglot.missing, part),
+    )
+
+
 def _lfw(about: str, name: str, view: str, folds: tuple[int, ...] = ()) -> ProtocolEntry:
     return ProtocolEntry(about, partial(face_sets.lfw_archive, name, view, folds), lfw.missing)
 
@@ -218,15 +238,9 @@ _TABLE: dict[str, ProtocolEntry] = {
         partial(face_sets.att, "att_faces"),
         att_faces.missing,
     ),
-    "omniglot/strangers": ProtocolEntry(
-        "Omniglot's characters of alphabets outside of its first small set",
-        partial(
-            face_sets.handwriting,
-            "omniglot/strangers",
-            "images_background_small2",
-            ("Greek", "Latin"),
-        ),
-        partial(omniglot.missing, "images_background_small2"),
+    "omniglot/strangers": _omniglot("omniglot/strangers", "", pairs.sample),
+    "omniglot-all/strangers": _omniglot(
+        "omniglot-all/strangers", ", every pair", identity_protocols.every_pair
     ),
     **{
         f"{prefix}/{recipe}": ProtocolEntry(
