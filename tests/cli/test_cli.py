@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from cdmllab import __version__
+from cdmllab import __version__, margins
 from cdmllab.cli import app
 from cdmllab.cli.name_value import joined, read
+from cdmllab.training import presets
 
 FILES = {
     "_config.yml": "",
@@ -132,3 +133,24 @@ def test_unwritable_file_is_reported_in_one_sentence(tmp_path, monkeypatch):
     assert refused.exit_code == 1
     assert "Traceback" not in refused.output
     assert "notebooks" in refused.output
+
+
+def test_losses_are_listed_with_what_moves_their_margin() -> None:
+    lines = CliRunner().invoke(app, ["losses"]).output.splitlines()
+    # Columns start where the headings do.
+    year, moved, larger = (lines[0].index(name) for name in ("year", "moved by", "larger margin"))
+    table = {line.split()[0]: line for line in lines[1:]}
+    assert set(margins.names()) <= set(table)
+    assert table["magface"][year : year + 4] == "2021"
+    assert table["magface"][moved:larger].strip() == "norm"
+    assert table["magface"][larger:] == "longer embeddings get the larger margin"
+
+
+def test_presets_are_listed_in_columns() -> None:
+    lines = CliRunner().invoke(app, ["presets"]).output.splitlines()
+    assert len(lines) == 1 + len(presets.names())
+    for name, line in zip(presets.names(), lines[1:], strict=True):
+        config = presets.load(name)
+        assert line.split()[0] == name
+        assert line[lines[0].index("loss") :].startswith(config.loss.name)
+        assert line[lines[0].index("backbone") :].startswith(config.backbone.name)

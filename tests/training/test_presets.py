@@ -157,7 +157,8 @@ def test_another_loss_does_not_inherit_the_options_of_its_base():
         (
             "lab/cpu/arcface",
             ["loss.margin=3"],
-            r"loss: arcface has no option 'margin' \(did you mean 'margin_rad'\?\)",
+            r"arcface.yaml with loss.margin=3: loss: arcface has no option 'margin' "
+            r"\(did you mean 'margin_rad'\?\)",
         ),
         ("lab/cpu/arcface", ["epochs=0"], "epochs: Input should be greater than 0"),
         (

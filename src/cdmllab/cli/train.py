@@ -66,15 +66,52 @@ def presets() -> None:
     from cdmllab.training import datasets
     from cdmllab.training import presets as all_presets
 
-    typer.echo(f"{'preset':34} {'data':10} {'loss':14} {'backbone':14} data is  validation")
+    rows = [("preset", "data", "loss", "backbone", "data is", "validation")]
     for name in all_presets.names():
         config = all_presets.load(name)
         missing = datasets.missing(config.data.name, config.data.options)
         # The name of the data's folder, without the size that many packs have in theirs.
         set_ = Path(config.data.options.get("folder", config.data.name)).name.removesuffix("_112")
         absent = ", ".join(config.watch.missing())
-        line = (
-            f"{name:34} {set_:10} {config.loss.name:14} {config.backbone.name:14} "
-            f"{'missing' if missing else 'there':7}"
+        rows.append(
+            (
+                name,
+                set_,
+                config.loss.name,
+                config.backbone.name,
+                "missing" if missing else "there",
+                f"missing: {absent}" if absent else "",
+            )
         )
-        typer.echo(f"{line}  {f'missing: {absent}' if absent else ''}".rstrip())
+    _print_table(rows)
+
+
+def losses() -> None:
+    """List the losses for `--set loss.name=...`: what moves the margin, and for which samples.
+
+    Losses of other packages, registered under the entry points cdmllab.margins, are included.
+    """
+    from cdmllab import margins
+
+    _print_table(
+        [
+            ("loss", "year", "moved by", "larger margin"),
+            *(
+                (
+                    name,
+                    str(margins.year(name)),
+                    ", ".join(margins.moved_by(name)) or "-",
+                    margins.direction(name) or "-",
+                )
+                for name in margins.names()
+            ),
+        ]
+    )
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows in columns that are as wide as their widest entry."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())

@@ -48,6 +48,40 @@ def load(name: str, settings: Iterable[str | Mapping[str, Any]] = ()) -> Config:
 
 
 def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) -> Config:
+    values, label = _of_file(path), path.name if path.is_absolute() else str(path)
+    # A name in the file has priority over the name of the file.
+    alone = {"name": _called(path), **values}
+    changed, written = alone, []
+    for setting in settings:
+        for key, value in [_parsed(setting)] if isinstance(setting, str) else setting.items():
+            # Each dot is one more level of dicts, and merging them is recursive.
+            if key.count(".") > _DEEPEST:
+                raise CdmlLabError(f"{path}: no setting {plain(key, 60)}")
+            # a.b=1 becomes {"a": {"b": 1}}.
+            nested: Any = value
+            for part in reversed(key.split(".")):
+                nested = {part: nested}
+            changed = _merge(changed, nested)
+            written.append(f"{key}={value}")
+    try:
+        return Config.parse(changed)
+    except ValidationError as error:
+        # The settings are to blame if the file alone is a config.
+        if written and _is_config(alone):
+            label = f"{label} with {plain(', '.join(written), 200)}"
+        raise CdmlLabError(f"{label}: {yaml_header.complaint(error, 'config')}") from None
+
+
+def _is_config(values: Mapping[str, Any]) -> bool:
+    try:
+        Config.parse(values)
+    except ValidationError:
+        return False
+    return True
+
+
+def _of_file(path: Path) -> dict[str, Any]:
+    """The settings of a file, merged with those of its base."""
     values = yaml_header.read(path)
     base = values.pop("base", None)
     if base is not None:
@@ -61,23 +95,7 @@ def _load(name: str, path: Path, settings: Iterable[str | Mapping[str, Any]]) ->
                 f"{path}: its base {base} has a base itself, but only one level is allowed"
             )
         values = _merge(below, values)
-    for setting in settings:
-        for key, value in [_parsed(setting)] if isinstance(setting, str) else setting.items():
-            # Each dot is one more level of dicts, and merging them is recursive.
-            if key.count(".") > _DEEPEST:
-                raise CdmlLabError(f"{path}: no setting {plain(key, 60)}")
-            # a.b=1 becomes {"a": {"b": 1}}.
-            nested: Any = value
-            for part in reversed(key.split(".")):
-                nested = {part: nested}
-            values = _merge(values, nested)
-    try:
-        # A name in the file has priority over the name of the file.
-        return Config.parse({"name": _called(path), **values})
-    except ValidationError as error:
-        raise CdmlLabError(
-            f"{path.name if path.is_absolute() else path}: {yaml_header.complaint(error, 'config')}"
-        ) from None
+    return values
 
 
 def header(name: str) -> dict[str, str]:
