@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from cdmllab import plots
 from cdmllab.plots import training
@@ -32,6 +33,39 @@ def test_differences_are_filled_where_the_family_has_them_clear():
     assert [float(dot.get_xdata()[0]) for dot in dots] == [1.0, 0.0, -2.0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "b", "c"]
     assert ax.get_ylim() == (2.5, -0.5)
+
+
+def test_differences_show_the_band_and_further_values_below():
+    _, (ax,) = plots.figure()
+    plots.differences(
+        ax,
+        {"a": (0.01, 0.0, 0.02)},
+        clear=["a"],
+        band=0.002,
+        references={"published": [0.005, -0.001]},
+    )
+    (band,) = ax.patches
+    assert band.get_x() == pytest.approx(-0.2)
+    assert band.get_width() == pytest.approx(0.4)
+    (ticks,) = [line for line in ax.lines if line.get_marker() == "|"]
+    np.testing.assert_allclose(ticks.get_xdata(), [0.5, -0.1])
+    assert list(ticks.get_ydata()) == [1, 1]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["a", "published"]
+
+
+def test_paired_seeds_join_the_values_of_a_seed_and_mark_means():
+    _, (ax,) = plots.figure()
+    plots.paired_seeds(
+        ax, ["arcface", "cdml"], [[0.90, 0.92], [0.95, 0.91]], labels=["ArcFace", "CDML"]
+    )
+    seeds, rest = ax.lines[:2], ax.lines[2:]
+    np.testing.assert_allclose([line.get_ydata() for line in seeds], [[90, 95], [92, 91]])
+    np.testing.assert_allclose([line.get_ydata()[0] for line in rest[1::2]], [91.0, 93.0])
+    assert [line.get_color() for line in rest[::2]] == [
+        plots.colour("arcface"),
+        plots.colour("cdml"),
+    ]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["ArcFace", "CDML"]
 
 
 def test_sample_margins_skip_steps_without_a_value():

@@ -32,6 +32,7 @@ with optional("plots", "a figure"):
     from cdmllab.plots.training import (
         accuracy_bars,
         differences,
+        paired_seeds,
         sample_margins,
         training_curves,
     )
@@ -74,6 +75,7 @@ __all__ = [
     "measured_heads",
     "neighbour_angles",
     "over_margin",
+    "paired_seeds",
     "pull_arrows",
     "receptive_fields",
     "reliability_curve",

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.margins import label
-from cdmllab.plots.style import INK, colour
+from cdmllab.plots.style import GRID, INK, colour
 
 GROUPS = {"easy": "#2a9d7f", "middling": "#8a8f98", "hard": "#c08a1e", "mislabelled": "#b5485d"}
 Curve = tuple[ArrayLike, ArrayLike, ArrayLike]
@@ -52,6 +52,8 @@ def differences(
     clear: Collection[str],
     unit: str = "points",
     scale: float = 100.0,
+    band: float | None = None,
+    references: Mapping[str, Sequence[float]] | None = None,
 ) -> None:
     """Plot differences with their intervals, one row each from the top, with a line at zero.
 
@@ -63,7 +65,12 @@ def differences(
         are several comparisons, so an interval that excludes zero is not sufficient
     unit : unit of the axis
     scale : factor on the values
+    band : the smallest effect of interest, shaded on both sides of zero
+    references : by label further values, such as published ones, drawn as ticks in rows of their
+        own below the others
     """
+    if band is not None:
+        ax.axvspan(-scale * band, scale * band, color=GRID, alpha=0.45, linewidth=0, zorder=0)
     # From the top: a bar over the interval and a dot at the mean.
     for at, (name, (mean, low, high)) in enumerate(rows.items()):
         ax.plot(
@@ -77,9 +84,13 @@ def differences(
             markersize=5,
             fillstyle="full" if name in clear else "none",
         )
+    below = references or {}
+    for at, values in enumerate(below.values(), start=len(rows)):
+        ax.plot(scale * np.asarray(values), [at] * len(values), "|", color=INK, markersize=9)
     ax.axvline(0.0, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
-    ax.set_yticks(range(len(rows)), list(rows))
-    ax.set_ylim(len(rows) - 0.5, -0.5)  # the first row on top
+    labels = [*rows, *below]
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)  # the first row on top
     ax.set_xlabel(f"difference ({unit})")
     ax.grid(visible=False, axis="y")
 
@@ -101,6 +112,30 @@ def sample_margins(
     ax.fill_between(x[keep], a[keep], b[keep], color=colour(name), alpha=0.22, linewidth=0)
     ax.plot(x[keep], m[keep], color=colour(name), label=label(name))
     ax.set_xlabel("step")
+
+
+def paired_seeds(
+    ax: Axes, names: Sequence[str], values: Sequence[ArrayLike], *, labels: Sequence[str]
+) -> None:
+    """Plot values in per cent with a line for each seed from arm to arm, and the arms' means.
+
+    Parameters
+    ----------
+    ax : axes to draw on
+    names : names of the arms, from left to right, which determine the colours
+    values : values in [0, 1], shape (seeds,) each, in the same order of seeds
+    labels : what to print below each arm
+    """
+    table = 100.0 * np.array([np.asarray(v, dtype=np.float64) for v in values])  # [arms, seeds]
+    at = np.arange(len(table))
+    ax.plot(at, table, color=INK, alpha=0.25, linewidth=0.9)
+    for x, (name, row) in enumerate(zip(names, table, strict=True)):
+        ax.plot([x] * len(row), row, "o", color=colour(name), markersize=4, alpha=0.8)
+        ax.plot([x - 0.22, x + 0.22], [row.mean()] * 2, color=colour(name), linewidth=2.6)
+    ax.set_xticks(at, labels)
+    ax.set_xlim(-0.5, len(table) - 0.5)
+    ax.set_ylabel("%")
+    ax.grid(visible=False, axis="x")
 
 
 def accuracy_bars(ax: Axes, names: Sequence[str], values: Sequence[ArrayLike]) -> None:
