@@ -15,7 +15,7 @@ from cdmllab.data.folders import below, listing
 from cdmllab.data.packing import REPORT
 from cdmllab.data.packs import Pack, read_property
 from cdmllab.data.packwriter import CHECKSUMS
-from cdmllab.data.walk import LeftOut, summary
+from cdmllab.data.walk import LeftOut, files_in, summary
 from cdmllab.errors import DataError, reading
 
 Progress = Callable[[int, int], None]
@@ -59,7 +59,7 @@ def inspect(
         raise DataError(f"{path} does not exist")
     # The kind by path and content; a folder with a .rec is a pack, any other has identity folders.
     if path.is_dir():
-        kind = "pack" if any(path.glob("*.rec")) else "folder"
+        kind = "pack" if files_in(path, "*.rec") else "folder"
     elif path.suffix == ".npz" and protocol_checks.is_protocol(path):
         kind = "protocol"
     elif path.suffix in (".bin", ".npz"):
