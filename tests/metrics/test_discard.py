@@ -55,6 +55,8 @@ def test_fnmr_equals_plain_loops(seed, decimals, threshold):
         genuine = [k for k in rows if same[k]]
         assert curve.left[n] == len(rows)
         assert curve.value[n] == sum(scores[k] < t for k in genuine) / len(genuine)
+        impostors = [k for k in rows if not same[k]]
+        assert curve.fmr[n] == sum(scores[k] >= t for k in impostors) / len(impostors)
         accepted = np.asarray(scores) >= curve.threshold[n]
         np.testing.assert_array_equal(accepted[list(over)], (scores >= t)[list(over)])
 
@@ -83,6 +85,8 @@ def test_accuracy_equals_plain_loops(threshold):
         t = best_threshold(scores[over], same[over])
         assert curve.threshold[n] == t
         assert curve.value[n] == sum((scores[k] >= t) == same[k] for k in rows) / len(rows)
+        impostors = [k for k in rows if not same[k]]
+        assert curve.fmr[n] == sum(scores[k] >= t for k in impostors) / len(impostors)
 
 
 def perfect(failing, genuine=200, impostors=50):
@@ -254,6 +258,13 @@ def test_fnmr_refuses_in_one_sentence(changes, message):
     }
     with pytest.raises(ValueError, match=re.escape(message)):
         discard.fnmr(**given)
+
+
+def test_fmr_without_impostor_pairs_left_is_nan():
+    scores, same, _ = FOUR
+    curve = discard.fnmr(scores, same, [3, 4, 1, 2], fmr=0.5, rates=[0.0, 0.5])
+    assert curve.fmr[0] == 0.5
+    assert np.isnan(curve.fmr[1])
 
 
 def test_accuracy_refuses_one_kind_of_pairs():

@@ -42,6 +42,7 @@ class DiscardCurve(NamedTuple):
     value: Floats  # [k] FNMR or accuracy of the pairs that are left
     threshold: Floats  # [k] pairs are accepted from this score on
     left: Ints  # [k] number of pairs left
+    fmr: Floats  # [k] share of the impostor pairs left that are accepted; NaN without any
 
 
 def pair_quality(first: ArrayLike, second: ArrayLike) -> Floats:
@@ -105,7 +106,7 @@ def fnmr(
     allowed(fmr, int((~y).sum()))
     ones = np.ones(len(s))
     fixed = highest_refused(s, y, ones, fmr)
-    values, thresholds, left = [], [], []
+    values, thresholds, left, matched = [], [], [], []
     for rate in r:
         kept = kept_pairs(q, y, ones, rate, share_of)
         if not (kept & y).any():
@@ -117,7 +118,8 @@ def fnmr(
         values.append(float((s[kept & y] <= refused).mean()))
         thresholds.append(float(np.nextafter(refused, np.inf)))
         left.append(int(kept.sum()))
-    return DiscardCurve(r, np.array(values), np.array(thresholds), np.array(left))
+        matched.append(_share(s[kept & ~y] > refused))
+    return DiscardCurve(r, *map(np.array, (values, thresholds, left, matched)))
 
 
 def accuracy(
@@ -145,7 +147,7 @@ def accuracy(
     r = checked_rates(rates)
     _choices(threshold, "all")
     fixed = best_threshold(s, y)
-    values, thresholds, left = [], [], []
+    values, thresholds, left, matched = [], [], [], []
     for rate in r:
         kept = kept_pairs(q, y, np.ones(len(s)), rate, "all")
         at = fixed
@@ -158,7 +160,8 @@ def accuracy(
         values.append(float(((s >= at) == y)[kept].mean()))
         thresholds.append(at)
         left.append(int(kept.sum()))
-    return DiscardCurve(r, np.array(values), np.array(thresholds), np.array(left))
+        matched.append(_share(s[kept & ~y] >= at))
+    return DiscardCurve(r, *map(np.array, (values, thresholds, left, matched)))
 
 
 def highest_refused(s: Floats, y: Bools, weight: Floats, fmr: float) -> float:
@@ -185,6 +188,10 @@ def kept_pairs(q: Floats, y: Bools, weight: Floats, rate: float, share_of: Share
     within = discarded <= rate * w.sum() * (1.0 + 1e-12)
     cut = rising[last_of_tie][within]  # the qualities that go completely
     return ~(candidate & (q <= cut[-1])) if len(cut) else np.ones_like(y)
+
+
+def _share(hits: Bools) -> float:
+    return float(hits.mean()) if len(hits) else np.nan
 
 
 def _resolved(fmr: float, kept: Bools, y: Bools, rate: float) -> None:
