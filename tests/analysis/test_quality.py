@@ -125,3 +125,22 @@ def test_intervals_over_people_are_wider_than_over_images_that_repeat():
 def test_an_interval_needs_two_people():
     with pytest.raises(ValueError, match="needs two or more of them, got 1"):
         quality.over_people(lambda rows: [0.0], np.zeros(5))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("images", [[5] * 400, [2] * 200 + [8] * 200])
+def test_person_share_recovers_the_share_of_a_simulation(share, images):
+    people = np.repeat(np.arange(len(images)), images)
+    rng = np.random.default_rng(1)
+    of_person = rng.normal(size=len(images)) * np.sqrt(share)
+    score = of_person[people] + rng.normal(size=len(people)) * np.sqrt(1.0 - share)
+    assert quality.person_share(score, people) == pytest.approx(share, abs=0.06)
+
+
+def test_person_share_at_its_ends():
+    people = [0, 0, 1, 1]
+    assert quality.person_share([1.0, 1.0, 3.0, 3.0], people) == 1.0
+    assert quality.person_share([1.0, 3.0, 1.0, 3.0], people) == 0.0
+    assert quality.person_share([1.0, 1.0, 1.0, 1.0], people) == 0.0
+    with pytest.raises(ValueError, match="several images, got 2 and 2"):
+        quality.person_share([1.0, 2.0], [0, 1])

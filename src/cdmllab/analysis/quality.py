@@ -131,6 +131,30 @@ def partial_rank_correlations(
     return result | {name: float(p) for name, p in zip(names, partial, strict=True)}
 
 
+def person_share(score: ArrayLike, people: ArrayLike) -> float:
+    """How much of a score's variance is between people rather than between images of one person.
+
+    The intraclass correlation of a one-way analysis of variance, in [0, 1]: 1 if all images of a
+    person have the same score, 0 if people do not differ more than their images do.
+
+    Parameters
+    ----------
+    score : shape (n,)
+    people : the person in each image, shape (n,); two or more people, one with two or more images
+    """
+    s = np.asarray(score, dtype=np.float64)
+    _, person, count = np.unique(np.asarray(people), return_inverse=True, return_counts=True)
+    n, k = len(s), len(count)
+    if k < 2 or n == k:
+        raise ValueError(f"a share needs two or more people with several images, got {k} and {n}")
+    mean = np.bincount(person, weights=s) / count
+    within = float(((s - mean[person]) ** 2).sum()) / (n - k)
+    between = float((count * (mean - s.mean()) ** 2).sum()) / (k - 1)
+    images = (n - float((count**2).sum()) / n) / (k - 1)  # per person, for unequal numbers
+    total = between + (images - 1.0) * within
+    return max((between - within) / total, 0.0) if total > 0.0 else 0.0
+
+
 def over_people(
     statistic: Callable[[NDArray[np.int64]], ArrayLike],
     people: ArrayLike,

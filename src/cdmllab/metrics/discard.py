@@ -105,16 +105,17 @@ def fnmr(
     _choices(threshold, share_of)
     allowed(fmr, int((~y).sum()))
     ones = np.ones(len(s))
-    fixed = highest_refused(s, y, ones, fmr)
+    worst_first, impostors = rising(q, y, share_of), falling(s, y)
+    fixed = highest_refused(s, impostors, ones, fmr)
     values, thresholds, left, matched = [], [], [], []
     for rate in r:
-        kept = kept_pairs(q, y, ones, rate, share_of)
+        kept = kept_pairs(q, worst_first, ones, rate)
         if not (kept & y).any():
             raise ValueError(f"at a discard rate of {rate:g} no genuine pair is left")
         refused = fixed
         if threshold == "repicked":
             _resolved(fmr, kept, y, rate)
-            refused = highest_refused(s, y, ones * kept, fmr)
+            refused = highest_refused(s, impostors, ones * kept, fmr)
         values.append(float((s[kept & y] <= refused).mean()))
         thresholds.append(float(np.nextafter(refused, np.inf)))
         left.append(int(kept.sum()))
@@ -146,10 +147,11 @@ def accuracy(
     s, y, q = checked(scores, same, quality)
     r = checked_rates(rates)
     _choices(threshold, "all")
+    worst_first = rising(q, y, "all")
     fixed = best_threshold(s, y)
     values, thresholds, left, matched = [], [], [], []
     for rate in r:
-        kept = kept_pairs(q, y, np.ones(len(s)), rate, "all")
+        kept = kept_pairs(q, worst_first, np.ones(len(s)), rate)
         at = fixed
         if threshold == "repicked":
             if y[kept].all() or not y[kept].any():
@@ -164,13 +166,24 @@ def accuracy(
     return DiscardCurve(r, *map(np.array, (values, thresholds, left, matched)))
 
 
-def highest_refused(s: Floats, y: Bools, weight: Floats, fmr: float) -> float:
+def falling(s: Floats, y: Bools) -> Ints:
+    """The impostor pairs in the order of falling scores."""
+    impostors = np.flatnonzero(~y)
+    return impostors[np.argsort(-s[impostors], kind="stable")]
+
+
+def rising(q: Floats, y: Bools, share_of: ShareOf) -> Ints:
+    """The pairs that may be discarded, in the order of rising qualities."""
+    candidates = np.flatnonzero(y) if share_of == "genuine" else np.arange(len(y))
+    return candidates[np.argsort(q[candidates], kind="stable")]
+
+
+def highest_refused(s: Floats, order: Ints, weight: Floats, fmr: float) -> float:
     """The highest score that must be rejected for the FMR of weighted pairs to stay within `fmr`.
 
     The weight of a tie counts as a whole, as all of it would be accepted. -inf if all may be.
     """
-    order = np.argsort(-s[~y], kind="stable")
-    impostor, w = s[~y][order], weight[~y][order]
+    impostor, w = s[order], weight[order]
     last_of_tie = np.append(impostor[1:] != impostor[:-1], True)
     accepted = np.cumsum(w)[last_of_tie]  # by accepting all scores down to this one
     # The factor keeps rounding from losing a pair, as in `ranked.allowed`.
@@ -178,16 +191,17 @@ def highest_refused(s: Floats, y: Bools, weight: Floats, fmr: float) -> float:
     return float(impostor[last_of_tie][too_many[0]]) if len(too_many) else -np.inf
 
 
-def kept_pairs(q: Floats, y: Bools, weight: Floats, rate: float, share_of: ShareOf) -> Bools:
+def kept_pairs(q: Floats, order: Ints, weight: Floats, rate: float) -> Bools:
     """The mask of the pairs that are left, shape (p,), for a weight of each pair."""
-    candidate = y if share_of == "genuine" else np.ones_like(y)
-    order = np.argsort(q[candidate], kind="stable")
-    rising, w = q[candidate][order], weight[candidate][order]
-    last_of_tie = np.append(rising[1:] != rising[:-1], True)
+    quality, w = q[order], weight[order]
+    last_of_tie = np.append(quality[1:] != quality[:-1], True)
     discarded = np.cumsum(w)[last_of_tie]  # by discarding all qualities up to this one
-    within = discarded <= rate * w.sum() * (1.0 + 1e-12)
-    cut = rising[last_of_tie][within]  # the qualities that go completely
-    return ~(candidate & (q <= cut[-1])) if len(cut) else np.ones_like(y)
+    within = np.count_nonzero(discarded <= rate * w.sum() * (1.0 + 1e-12))
+    kept = np.ones(len(q), dtype=bool)
+    if within:
+        # Up to the last pair of the last quality that goes completely.
+        kept[order[: np.flatnonzero(last_of_tie)[within - 1] + 1]] = False
+    return kept
 
 
 def _share(hits: Bools) -> float:

@@ -13,9 +13,11 @@ from cdmllab.metrics.discard import (
     Threshold,
     checked,
     checked_rates,
+    falling,
     fnmr,
     highest_refused,
     kept_pairs,
+    rising,
 )
 
 Floats = NDArray[np.float64]
@@ -86,16 +88,17 @@ def resampled_areas(
     area(fnmr(scores, same, quality, fmr=fmr, threshold=threshold, share_of=share_of, rates=rates))
     s, y, q = checked(scores, same, quality)
     r = checked_rates(rates)
+    worst_first, impostors = rising(q, y, share_of), falling(s, y)
     draw = _people(*identities, np.arange(len(s)), y)
     rng = np.random.default_rng(seed)
     areas = np.empty(replicates)
     for k in range(replicates):
         w = draw(rng, 1)[0]
-        fixed = highest_refused(s, y, w, fmr)
+        fixed = highest_refused(s, impostors, w, fmr)
         values = np.empty(len(r))
         for n, rate in enumerate(r):
-            kept = w * kept_pairs(q, y, w, rate, share_of)
-            refused = highest_refused(s, y, kept, fmr) if threshold == "repicked" else fixed
+            kept = w * kept_pairs(q, worst_first, w, rate)
+            refused = highest_refused(s, impostors, kept, fmr) if threshold == "repicked" else fixed
             with np.errstate(invalid="ignore"):  # no genuine pair left
                 values[n] = (kept * (y & (s <= refused))).sum() / (kept * y).sum()
         areas[k] = _mean_height(r, values)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from cdmllab.metrics.discard import checked, highest_refused
+from cdmllab.metrics.discard import checked, falling, highest_refused
 from cdmllab.metrics.ranked import allowed
 
 Floats = NDArray[np.float64]
@@ -101,7 +101,8 @@ def fit(
     fnmr = np.empty_like(threshold)
     for k, omega in enumerate(omegas):
         score = s + omega * q
-        threshold[k] = [highest_refused(score, y, np.ones(len(s)), fmr) for fmr in fmrs]
+        impostors, ones = falling(score, y), np.ones(len(s))
+        threshold[k] = [highest_refused(score, impostors, ones, fmr) for fmr in fmrs]
         fnmr[k] = (score[y, None] <= threshold[k]).mean(axis=0)
     best = fnmr.argmin(axis=0)  # the first of equal ones
     t, chosen = threshold[best, np.arange(len(fmrs))], omegas[best]
