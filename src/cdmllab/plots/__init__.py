@@ -27,6 +27,7 @@ with optional("plots", "a figure"):
     from cdmllab.plots.layout import byte_layout, landmarks
     from cdmllab.plots.margin_effect import caps, over_margin
     from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
+    from cdmllab.plots.quality import discard_curves, factor_correlations
     from cdmllab.plots.sphere import facing, sphere
     from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure
     from cdmllab.plots.training import (
@@ -58,10 +59,12 @@ __all__ = [
     "decision_regions",
     "degrees_axis",
     "differences",
+    "discard_curves",
     "easiness_map",
     "error_rates",
     "error_sheet",
     "facing",
+    "factor_correlations",
     "figure",
     "flat_map",
     "guess_against_truth",
