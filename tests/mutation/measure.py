@@ -2,6 +2,8 @@
 
     # one of PACKAGES, with its record
     python -m tests.mutation.measure metrics
+    # 500 of its mutants, drawn with seed 1
+    python -m tests.mutation.measure metrics --sample 500 --seed 1
     # some mutants, printed and not recorded
     python -m tests.mutation.measure --only 'cdmllab.metrics.ranked.*'
     # only those of them that no test has killed yet
@@ -13,10 +15,16 @@ times as long as most tests. Here pytest collects the tests once, and each proce
 needs, the fastest first, until one fails.
 
 A surviving mutant needs a test that kills it, or a reason in ``survivors.yaml``.
+
+A whole package takes an hour or more, so a record may be that of a sample, with an interval for the
+share of all mutants that the tests kill. Tests that are written for the survivors of a sample kill
+more of it than of the rest, so that its estimate is the score at its first run, which the record
+keeps as ``first`` when the same sample is run again.
 """
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -34,6 +42,7 @@ from typing import Any
 
 import pytest
 import yaml
+from scipy.stats import binomtest
 
 ROOT = Path(__file__).resolve().parents[2]
 WHY = Path(__file__).with_name("survivors.yaml")
@@ -104,6 +113,8 @@ def main() -> None:
     parser.add_argument(
         "--children", type=int, default=os.cpu_count() or 1, help="mutants at a time"
     )
+    parser.add_argument("--sample", type=int, metavar="N", help="draw N mutants of each package")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample; default 0")
     given = parser.parse_args()
     if unknown := set(given.packages) - set(PACKAGES):
         parser.error(
@@ -127,23 +138,28 @@ def main() -> None:
     failed = False
     for package in packages:
         start = time.monotonic()
-        run(package, [f"cdmllab.{package}.*"], given.children)
+        path = ROOT / f"results/mutation/{package}.json"
+        before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        draw = f" --sample {given.sample} --seed {given.seed}" if given.sample else ""
+        mutants = run(package, [f"cdmllab.{package}.*"], given.children, given.sample, given.seed)
         record = {
-            "command": f"python -m tests.mutation.measure {package}",
+            "command": f"python -m tests.mutation.measure {package}{draw}",
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "wall_s": round(time.monotonic() - start),
             "mutmut": version("mutmut"),
             **origin,
             **summary(
                 package,
-                list(verdicts(f"cdmllab.{package}.*")),
+                [one for one in verdicts(f"cdmllab.{package}.*") if one[1] != "not checked"],
                 yaml.safe_load(WHY.read_text("utf-8")),
             ),
         }
+        if given.sample:
+            record |= estimate(record, mutants, given.seed, before)
         # Not earlier: the tests above must import cdmllab from the folder of the mutants.
         from cdmllab._util.files import write_text
 
-        write_text(ROOT / f"results/mutation/{package}.json", json.dumps(record, indent=1) + "\n")
+        write_text(path, json.dumps(record, indent=1) + "\n")
         unexplained = [one for one in record["survivors"] if not one["reason"]]
         print(
             f"{package}: {record['killed']} of {record['mutants']} killed, {len(unexplained)} "
@@ -169,16 +185,64 @@ def selected(package: str) -> list[str]:
     return [*PACKAGES[package], *without]
 
 
-def run(package: str, names: list[str], children: int) -> None:
-    """Let mutmut create the mutants of all packages and test those in `names`."""
+def drawn(names: Iterable[str], count: int, seed: int) -> set[str]:
+    """A random sample of some mutants, which changes little when functions are added or removed."""
+    return set(
+        sorted(names, key=lambda name: hashlib.sha256(f"{seed} {name}".encode()).digest())[:count]
+    )
+
+
+def estimate(
+    record: dict[str, Any], mutants: int, seed: int, before: dict[str, Any]
+) -> dict[str, Any]:
+    """What a record says of its sample, and of all `mutants` of the package.
+
+    Parameters
+    ----------
+    record : with the counts of the sample
+    before : the package's earlier record; its ``first`` is kept if it is of the same sample
+    """
+    sample = {"of": mutants, "drawn": record["mutants"], "seed": seed}
+    interval = binomtest(record["killed"], record["mutants"]).proportion_ci(method="wilson")
+    keys = ("git_commit", "date", "mutants", "killed", "score")
+    first = {
+        **{key: record[key] for key in keys},
+        "interval_95": [round(end, 4) for end in interval],
+    }
+    return {"sample": sample, "first": before["first"] if before.get("sample") == sample else first}
+
+
+def run(
+    package: str, names: list[str], children: int, sample: int | None = None, seed: int = 0
+) -> int:
+    """Let mutmut create the mutants of all packages and test those in `names`, or some of them.
+
+    Returns
+    -------
+    The number of mutants in `names`.
+    """
     import mutmut.__main__ as mutmut
 
+    collect, count = mutmut.collect_source_file_mutation_data, 0
+
+    def some(*, mutant_names: list[str]) -> tuple[list[tuple[Any, str, int | None]], Any]:
+        nonlocal count
+        found, data = collect(mutant_names=mutant_names)
+        count = len(found)
+        taken = drawn((name for _, name, _ in found), sample or count, seed)
+        return [one for one in found if one[1] in taken], data
+
+    mutmut.collect_source_file_mutation_data = some
     config = mutmut.config()
     config.pytest_add_cli_args_test_selection = selected(package)
     mutmut.get_mutant_runner = lambda workers=1: _server()(
         max_workers=workers, test_runner_class=_tests(), test_runner_args={}
     )
-    mutmut._run(names, children)
+    try:
+        mutmut._run(names, children)
+    finally:
+        mutmut.collect_source_file_mutation_data = collect
+    return count
 
 
 def _tests() -> type:
