@@ -108,7 +108,7 @@ def main() -> None:
         "--missed",
         nargs="+",
         metavar="MUTANT",
-        help="of these, those that nothing has killed so far",
+        help="of these, those that survived when they were last tried",
     )
     parser.add_argument(
         "--children", type=int, default=os.cpu_count() or 1, help="mutants at a time"
@@ -141,18 +141,18 @@ def main() -> None:
         path = ROOT / f"results/mutation/{package}.json"
         before = json.loads(path.read_text("utf-8")) if path.exists() else {}
         draw = f" --sample {given.sample} --seed {given.seed}" if given.sample else ""
-        mutants = run(package, [f"cdmllab.{package}.*"], given.children, given.sample, given.seed)
+        pattern = f"cdmllab.{package}.*"
+        mutants, tried = run(package, [pattern], given.children, given.sample, given.seed)
+        result = list(verdicts(pattern))
+        if len(result) != tried:
+            sys.exit(f"{package}: the run ended after {len(result)} of {tried} mutants")
         record = {
             "command": f"python -m tests.mutation.measure {package}{draw}",
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "wall_s": round(time.monotonic() - start),
             "mutmut": version("mutmut"),
             **origin,
-            **summary(
-                package,
-                [one for one in verdicts(f"cdmllab.{package}.*") if one[1] != "not checked"],
-                yaml.safe_load(WHY.read_text("utf-8")),
-            ),
+            **summary(package, result, yaml.safe_load(WHY.read_text("utf-8"))),
         }
         if given.sample:
             record |= estimate(record, mutants, given.seed, before)
@@ -214,22 +214,22 @@ def estimate(
 
 def run(
     package: str, names: list[str], children: int, sample: int | None = None, seed: int = 0
-) -> int:
+) -> tuple[int, int]:
     """Let mutmut create the mutants of all packages and test those in `names`, or some of them.
 
     Returns
     -------
-    The number of mutants in `names`.
+    The number of mutants in `names`, and of those to be tested.
     """
     import mutmut.__main__ as mutmut
 
-    collect, count = mutmut.collect_source_file_mutation_data, 0
+    collect, counts = mutmut.collect_source_file_mutation_data, (0, 0)
 
     def some(*, mutant_names: list[str]) -> tuple[list[tuple[Any, str, int | None]], Any]:
-        nonlocal count
+        nonlocal counts
         found, data = collect(mutant_names=mutant_names)
-        count = len(found)
-        taken = drawn((name for _, name, _ in found), sample or count, seed)
+        taken = drawn((name for _, name, _ in found), sample or len(found), seed)
+        counts = len(found), len(taken)
         return [one for one in found if one[1] in taken], data
 
     mutmut.collect_source_file_mutation_data = some
@@ -242,7 +242,7 @@ def run(
         mutmut._run(names, children)
     finally:
         mutmut.collect_source_file_mutation_data = collect
-    return count
+    return counts
 
 
 def _tests() -> type:
@@ -321,7 +321,7 @@ def _server() -> type:
 
 
 def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
-    """File, name and status of the mutants that match a pattern."""
+    """File, name and status of the mutants that match a pattern and were tried."""
     from mutmut.__main__ import walk_mutatable_files
     from mutmut.mutation.data import SourceFileMutationData
     from mutmut.stats import status_by_exit_code
@@ -330,7 +330,7 @@ def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
         data = SourceFileMutationData(path=path)
         data.load()
         for name, code in data.exit_code_by_key.items():
-            if fnmatchcase(name, pattern):
+            if code is not None and fnmatchcase(name, pattern):
                 yield path, name, status_by_exit_code[code]
 
 
