@@ -46,12 +46,15 @@ from scipy.stats import binomtest
 
 ROOT = Path(__file__).resolve().parents[2]
 WHY = Path(__file__).with_name("survivors.yaml")
-# Tests that start processes or sample for minutes. They would run for every mutant they reach.
+# Tests that start processes or take a minute or more. They would run for every survivor they reach.
 SLOW = {
     "tests/metrics/test_bootstrap.py": [
         "test_intervals_over_identities_cover_the_truth_and_those_over_pairs_do_not"
     ],
-    "tests/heads/test_heads.py": ["test_compiled_elementwise_parts_change_nothing"],
+    "tests/heads/test_heads.py": [
+        "test_compiled_elementwise_parts_change_nothing",
+        "test_gradients_are_exact",
+    ],
     "tests/margins/test_registry.py": [
         "test_command_line_trains_with_a_loss_of_another_package",
         "test_package_that_cannot_be_imported_is_named",
