@@ -27,7 +27,6 @@ CHECKS = {
     "few_identities few_identities_saved": processes.test_ranks_without_identities_take_part,
     "tied": processes.test_hardest_negative_tied_on_two_ranks_counts_once,
     "ignored": processes.test_ignored_samples_count_on_no_rank,
-    "first_centres": processes.test_initial_centres_do_not_depend_on_the_number_of_ranks,
     "norms": processes.test_global_view_gives_the_norm_over_all_ranks,
     "nearest": processes.test_nearest_searches_the_centres_of_all_ranks,
     "refused": processes.test_bad_input_of_one_rank_is_reported_on_all_without_waiting,
