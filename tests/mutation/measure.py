@@ -207,7 +207,7 @@ def estimate(
 def run(
     package: str, names: list[str], children: int, sample: int | None = None, seed: int = 0
 ) -> tuple[int, int]:
-    """Let mutmut create the mutants of all packages and test those in `names`, or some of them.
+    """Let mutmut create the mutants of a package and test those in `names`, or some of them.
 
     Returns
     -------
@@ -227,6 +227,10 @@ def run(
     mutmut.collect_source_file_mutation_data = some
     config = mutmut.config()
     config.pytest_add_cli_args_test_selection = selected(package)
+    config.only_mutate = [f"src/cdmllab/{package}/*"]
+    if not any((ROOT / "mutants/src/cdmllab" / package).glob("*.meta")):
+        # mutmut takes the plain copies of an earlier package's run for files with mutants.
+        shutil.rmtree(ROOT / "mutants", ignore_errors=True)
     mutmut.get_mutant_runner = lambda workers=1: _server()(
         max_workers=workers, test_runner_class=_tests(), test_runner_args={}
     )
