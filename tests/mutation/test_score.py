@@ -6,8 +6,9 @@ import re
 
 import pytest
 import yaml
-from tests.mutation.measure import PACKAGES, SLOW, drawn, estimate, summary
-from tests.mutation.measure import WHY as WHY_FILE
+from tests.mutation import record as records
+from tests.mutation.record import PACKAGES, SLOW, drawn, estimate, explain, summary
+from tests.mutation.record import WHY as WHY_FILE
 
 from cdmllab import results
 from cdmllab.results import audit
@@ -98,6 +99,23 @@ def test_estimate_keeps_the_first_score_of_the_same_sample_only():
     assert estimate(later, 2000, 1, first)["first"] == first["first"]
     for mutants, seed in ((2001, 1), (2000, 2)):
         assert estimate(later, mutants, seed, first)["first"]["killed"] == 99
+
+
+def test_explain_renews_the_reasons_and_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    monkeypatch.setattr(records, "WHY", tmp_path / "why.yaml")
+    (tmp_path / "why.yaml").write_text("- {function: _share, reason: renewed}")
+    path = tmp_path / "results/mutation/metrics.json"
+    path.parent.mkdir(parents=True)
+    before = summary("metrics", FOUND, WHY)
+    path.write_text(json.dumps(before))
+    missing = "cdmllab.metrics.weighted.Curve.measures: 'return 1' -> 'return 2'"
+    assert explain("metrics") == [missing]
+    after = json.loads(path.read_text())
+    assert [one.pop("reason") for one in after["survivors"]] == ["renewed", ""]
+    for one in before["survivors"]:
+        del one["reason"]
+    assert after == before
 
 
 @pytest.mark.parametrize("package", PACKAGES)
