@@ -18,6 +18,7 @@ from cdmllab.margins.registry import (
     options,
     recipes,
     register,
+    year,
 )
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "options",
     "recipes",
     "register",
+    "year",
 ]
 
 # Importing a module registers its losses.

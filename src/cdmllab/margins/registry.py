@@ -119,6 +119,17 @@ def label(name: str) -> str:
     return _LOSSES[name].label if name in names() else name
 
 
+def year(name: str) -> int:
+    """The year in which a loss was first published.
+
+    Examples
+    --------
+    >>> year("arcface")
+    2018
+    """
+    return _registered(name).year
+
+
 def moved_by(name: str) -> tuple[MovedBy, ...]:
     """What the margin of a loss depends on; empty for one that does not say.
 

@@ -4,6 +4,13 @@ from cdmllab.errors import optional
 
 with optional("plots", "a figure"):
     from cdmllab.margins import label
+    from cdmllab.plots.atlas import (
+        FAMILY_COLOURS,
+        labelled_lines,
+        likeness_map,
+        small_multiples,
+        timeline,
+    )
     from cdmllab.plots.contact import Drawing, contact_sheet
     from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
     from cdmllab.plots.easiness import (
@@ -39,6 +46,7 @@ with optional("plots", "a figure"):
 
 __all__ = [
     "COLOURS",
+    "FAMILY_COLOURS",
     "IDENTITY_COLOURS",
     "Drawing",
     "Line",
@@ -66,8 +74,10 @@ __all__ = [
     "guess_against_truth",
     "images",
     "label",
+    "labelled_lines",
     "landmarks",
     "latencies",
+    "likeness_map",
     "lines",
     "margin_costs",
     "margins_against_difficulty",
@@ -85,8 +95,10 @@ __all__ = [
     "sample_paths",
     "score_histogram",
     "shares",
+    "small_multiples",
     "spectra",
     "sphere",
     "target_logits",
+    "timeline",
     "training_curves",
 ]
