@@ -198,7 +198,9 @@ def _create(
 ) -> MarginPolicy:
     known = np.ones(count, dtype=np.int64) if sizes is None else sizes
     given: dict[str, Any] = {"num_identities": count, "embedding_dim": _DIM, **options}
-    return margins.create(name, class_sizes=known, scale=place.scale, **given)
+    # Statistics in float64: KappaFace standardises concentrations, which are all equal here, and
+    # would magnify the rounding of float32.
+    return margins.create(name, class_sizes=known, scale=place.scale, **given).double()
 
 
 def _sizes(values: Floats) -> NDArray[np.int64]:
@@ -216,12 +218,13 @@ def _train(
         return  # it would look at none of them
     # About 512 samples in a batch if sizes are given, otherwise two of each identity.
     share = np.ones(IDENTITIES) if sizes is None else sizes * (256.0 / sizes.sum())
-    each = torch.from_numpy(np.maximum(np.round(2 * share), 2).astype(np.int64))
+    # Even numbers, so that half of an identity's samples are on each side of its mean.
+    each = torch.from_numpy(2 * np.maximum(np.round(share), 1).astype(np.int64))
     labels = torch.arange(len(each)).repeat_interleave(each)
     n = len(labels)
-    # Half of an identity's samples are on each side of its mean, _SCATTER radians away.
+    # The samples of an identity are _SCATTER radians away from its mean.
     side = torch.cat([torch.arange(int(k)) % 2 for k in each]) * 2.0 - 1.0
-    unit = torch.zeros(n, _DIM)
+    unit = torch.zeros(n, _DIM, dtype=torch.float64)
     unit[:, 0], unit[:, 1] = math.cos(_SCATTER), math.sin(_SCATTER) * side
     theta = torch.full((n,), place.angle_rad, dtype=torch.float64)
     negative = torch.full_like(theta, place.negative_rad)

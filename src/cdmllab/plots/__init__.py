@@ -6,6 +6,7 @@ with optional("plots", "a figure"):
     from cdmllab.margins import label
     from cdmllab.plots.atlas import (
         FAMILY_COLOURS,
+        family_rows,
         labelled_lines,
         likeness_map,
         small_multiples,
@@ -69,6 +70,7 @@ __all__ = [
     "error_rates",
     "error_sheet",
     "facing",
+    "family_rows",
     "figure",
     "flat_map",
     "guess_against_truth",

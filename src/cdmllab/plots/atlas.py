@@ -1,7 +1,8 @@
 """All losses on one page: small multiples, lines with their names, a timeline and a heat map."""
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,6 +35,11 @@ _CYCLE = ("arcface", "cdml", "cosface", "sphereface", "combined", "normface", "s
 _DASHES = ("-", (0, (6, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
 
+def family_rows(families: Mapping[str, MovedBy], columns: int = 4) -> int:
+    """How many rows of `small_multiples` the losses need; each family begins a new one."""
+    return sum(-(-len(members) // columns) for members in _by_family(families).values())
+
+
 def small_multiples(
     axes: Sequence[Axes],
     x: ArrayLike,
@@ -45,14 +51,14 @@ def small_multiples(
     ticks: Sequence[float] = (),
     columns: int = 4,
 ) -> None:
-    """Draw one small panel for each loss, all with the same axes.
+    """Draw one small panel for each loss, in rows by family, all with the same axes.
 
     Parameters
     ----------
-    axes : at least as many as there are curves, row by row; those left over are hidden
+    axes : row by row, ``columns * family_rows(families, columns)`` of them
     x : shape (n,)
     curves : values by the name of the loss, each of shape (n,)
-    families : what moves the margin of each loss, which sets the colour
+    families : what moves the margin of each loss of `curves`
     reference : values that every panel repeats in grey, shape (n,)
     limits : of the vertical axis; None takes those of the curves
     ticks : of the horizontal axis
@@ -60,25 +66,40 @@ def small_multiples(
 
     Raises
     ------
-    ValueError : there are fewer axes than curves
+    ValueError : another number of axes
     """
-    if len(axes) < len(curves):
-        raise ValueError(f"{len(curves)} curves need as many axes, but there are {len(axes)}")
+    needed = columns * family_rows(families, columns)
+    if len(axes) != needed:
+        raise ValueError(f"the panels need {needed} axes, but there are {len(axes)}")
     places = np.asarray(x, dtype=np.float64)
-    values = {name: np.asarray(v, dtype=np.float64) for name, v in curves.items()}
+    values = {name: np.asarray(curves[name], dtype=np.float64) for name in families}
     low, high = limits or (min(map(np.min, values.values())), max(map(np.max, values.values())))
-    for k, (ax, (name, drawn)) in enumerate(zip(axes, values.items(), strict=False)):
-        if reference is not None:
-            ax.plot(places, np.asarray(reference), color=GRID, lw=1.6)
-        ax.plot(places, drawn, color=FAMILY_COLOURS[families[name]], lw=2.0)
-        ax.set(xlim=(places[0], places[-1]), ylim=(low, high))
-        ax.set_title("\n".join(textwrap.wrap(label(name), 15)), fontsize=9.0)
-        if len(ticks):
-            ax.set_xticks(ticks)
-        # Only the panels at the left and at the bottom have numbers.
-        ax.tick_params(labelleft=k % columns == 0, labelbottom=k + columns >= len(values))
-    for ax in axes[len(values) :]:
-        ax.axis("off")
+    last: dict[int, Axes] = {}  # the lowest panel of each column
+    first = 0
+    for family, members in _by_family(families).items():
+        used = columns * -(-len(members) // columns)
+        for k, ax in enumerate(axes[first : first + used]):
+            if k >= len(members):
+                ax.axis("off")
+                continue
+            last[k % columns] = ax
+            if reference is not None:
+                ax.plot(places, np.asarray(reference), color=GRID, lw=1.6)
+            ax.plot(places, values[members[k]], color=FAMILY_COLOURS[family], lw=2.0)
+            ax.set(xlim=(places[0], places[-1]), ylim=(low, high), xticks=ticks)
+            ax.set_title("\n".join(textwrap.wrap(label(members[k]), 15)), fontsize=9.5)
+            ax.tick_params(labelleft=k % columns == 0, labelbottom=False)
+            if k == 0:
+                ax.set_ylabel(textwrap.fill(FAMILY_WORDS[family], 13), color=FAMILY_COLOURS[family])
+        first += used
+    for ax in last.values():
+        ax.tick_params(labelbottom=True)
+
+
+def _by_family(families: Mapping[str, MovedBy]) -> dict[MovedBy, list[str]]:
+    """The losses of each family, in the order of `FAMILY_WORDS`."""
+    found = {f: [name for name, own in families.items() if own == f] for f in FAMILY_WORDS}
+    return {family: members for family, members in found.items() if members}
 
 
 def labelled_lines(
@@ -88,45 +109,54 @@ def labelled_lines(
     *,
     xlabel: str = "",
     ylabel: str = "",
-    labels: bool = True,
     names: Mapping[str, str] | None = None,
+    log: bool = False,
 ) -> None:
     """Draw lines with their names at the right end, where lines that coincide share a label.
 
     Parameters
     ----------
     ax : axes to draw on
-    x : shape (n,), rising or falling
-    curves : values by name, each of shape (n,)
+    x : shape (n,), ascending
+    curves : values by name, each of shape (n,); a line pauses where they are NaN
     xlabel, ylabel : labels of the axes, with units
-    labels : whether to write the names
     names : what to write for a name; by default the label of the loss
+    log : whether the horizontal axis is logarithmic, in powers of two
     """
     places = np.asarray(x, dtype=np.float64)
     groups: list[tuple[list[str], NDArray[np.float64]]] = []
-    for name, given in curves.items():
+    looks = {}
+    for k, (name, given) in enumerate(curves.items()):
+        # A loss looks the same in every panel, whichever losses it coincides with.
+        looks[name] = COLOURS[_CYCLE[k % len(_CYCLE)]], _DASHES[k % len(_DASHES)]
         values = np.asarray(given, dtype=np.float64)
-        same = next((n for n, v in groups if np.allclose(v, values, atol=1e-9)), None)
+        same = next((n for n, v in groups if _equal(v, values)), None)
         if same is None:
             groups.append(([name], values))
         else:
             same.append(name)
-    colours = [COLOURS[_CYCLE[k % len(_CYCLE)]] for k in range(len(groups))]
-    for k, (_, values) in enumerate(groups):
-        ax.plot(places, values, color=colours[k], ls=_DASHES[k % len(_DASHES)], lw=2.0)
+    for members, values in groups:
+        colour, dashes = looks[members[0]]
+        ax.plot(places, values, color=colour, ls=dashes, lw=2.0)
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(places[0], places[-1]))
-    if not labels:
-        return
+    if log:
+        ax.set_xscale("log", base=2)
+        ax.xaxis.set_major_formatter("{x:g}")
     ax.margins(y=0.08)
     low, high = ax.get_ylim()
-    heights = _spread([values[-1] for _, values in groups], low, high, 0.115 * (high - low))
     written = {**{name: label(name) for name in curves}, **(names or {})}
-    for (members, values), at, colour in zip(groups, heights, colours, strict=True):
+    texts = [textwrap.wrap(", ".join(written[n] for n in members), 26) for members, _ in groups]
+    last = [int(np.flatnonzero(np.isfinite(values))[-1]) for _, values in groups]
+    ends = [float(values[k]) for k, (_, values) in zip(last, groups, strict=True)]
+    line = 0.115 * (high - low)  # the height of a line of text
+    heights = _spread(ends, [line * len(text) for text in texts], high)
+    for k, (members, _) in enumerate(groups):
+        colour = looks[members[0]][0]
         ax.annotate(
-            ", ".join(written[name] for name in members),
-            (1.0, values[-1]),
-            (1.03, at),
-            xycoords=("axes fraction", "data"),
+            "\n".join(texts[k]),
+            (places[last[k]], ends[k]),
+            (1.03, heights[k]),
+            xycoords="data",
             textcoords=("axes fraction", "data"),
             color=colour,
             fontsize=9.0,
@@ -136,60 +166,65 @@ def labelled_lines(
         )
 
 
-def _spread(wanted: Iterable[float], low: float, high: float, apart: float) -> list[float]:
-    """Heights near the wanted ones, in their order, at least `apart`, from `low` up if possible."""
-    heights = np.asarray(list(wanted), dtype=np.float64)
-    order = np.argsort(heights, kind="stable")
-    placed = heights[order]
-    for k in range(1, len(placed)):
-        placed[k] = max(placed[k], placed[k - 1] + apart)
+def _spread(wanted: Sequence[float], sizes: Sequence[float], high: float) -> list[float]:
+    """Centres near the wanted ones, in their order, so that labels of these sizes do not overlap;
+    the highest ends at `high` or below.
+    """
+    order = [int(k) for k in np.argsort(wanted, kind="stable")]
+    placed = dict(enumerate(wanted))
+    for lower, upper in pairwise(order):
+        placed[upper] = max(placed[upper], placed[lower] + (sizes[lower] + sizes[upper]) / 2.0)
     # Where the labels leave the axes at the top, move them down again.
     ceiling = high
-    for k in reversed(range(len(placed))):
-        placed[k] = min(placed[k], ceiling)
-        ceiling = placed[k] - apart
-    result = np.empty_like(placed)
-    result[order] = placed
-    return [float(height) for height in result]
+    for k in reversed(order):
+        placed[k] = min(placed[k], ceiling - sizes[k] / 2.0)
+        ceiling = placed[k] - sizes[k] / 2.0
+    return [placed[k] for k in range(len(wanted))]
 
 
-def timeline(ax: Axes, entries: Sequence[Entry], *, first: int = 2017) -> None:
-    """Draw losses by the year of their paper, in rows by what moves the margin.
+def _equal(a: NDArray[np.float64], b: NDArray[np.float64]) -> bool:
+    return bool(np.allclose(a, b, atol=1e-9, equal_nan=True))
+
+
+def timeline(ax: Axes, entries: Sequence[Entry]) -> None:
+    """Write losses into a row for the year of their paper and a column for what moves the margin.
 
     Parameters
     ----------
-    ax : axes to draw on
+    ax : axes to draw on; the frame is removed
     entries : rows of `cdmllab.analysis.atlas.atlas`
-    first : the first year of the axis; older losses are written at its left end, with their year
     """
     families = [family for family in FAMILY_WORDS if any(e.family == family for e in entries)]
-    row, step = 0.0, 0.62
-    ticks: list[float] = []
-    for family in families:
-        stacks: dict[int, int] = {}
-        members = sorted((e for e in entries if e.family == family), key=lambda e: e.year)
-        for entry in members:
-            year = max(entry.year, first)
-            level = stacks[year] = stacks.get(year, -1) + 1
-            at = row + step * level
-            ax.plot(year, at, "o", ms=5.5, color=FAMILY_COLOURS[family])
-            old = f" ({entry.year})" if entry.year < first else ""
-            ax.annotate(
-                "\n".join(textwrap.wrap(entry.label + old, 14)),
-                (year, at),
-                (5, 0),
-                textcoords="offset points",
-                fontsize=8.0,
-                va="center",
+    row = 0.0
+    for year in sorted({e.year for e in entries}):
+        lines = dict.fromkeys(families, 0)
+        for entry in (e for e in entries if e.year == year):
+            text = textwrap.wrap(entry.label, 12, break_long_words=False)
+            ax.text(
+                families.index(entry.family),
+                row + lines[entry.family],
+                "\n".join(text),
+                color=FAMILY_COLOURS[entry.family],
+                ha="center",
+                va="top",
+                fontsize=8.5,
             )
-        ticks.append(row)
-        row += step * (max(stacks.values()) + 1) + 0.55
-        ax.axhline(row - 0.55, color=GRID, lw=0.7)
-    last = max(e.year for e in entries)
-    ax.set_yticks(ticks, [textwrap.fill(FAMILY_WORDS[f], 11) for f in families])
-    ax.set(xlim=(first - 0.3, last + 1.2), xticks=range(first, last + 1), ylim=(row - 0.55, -0.5))
-    ax.grid(visible=False, axis="y")
-    ax.tick_params(axis="y", length=0)
+            lines[entry.family] += len(text)
+        ax.text(-0.62, row, str(year), ha="right", va="top", fontsize=9.5, weight="bold")
+        row += max(lines.values()) + 0.5
+        ax.axhline(row - 0.3, color=GRID, lw=0.7, xmin=-0.05, clip_on=False)
+    for column, family in enumerate(families):
+        ax.text(
+            column,
+            -0.6,
+            textwrap.fill(FAMILY_WORDS[family], 11),
+            ha="center",
+            va="bottom",
+            fontsize=9.5,
+            weight="bold",
+        )
+    ax.set(xlim=(-0.6, len(families) - 0.4), ylim=(row, -0.5))
+    ax.axis("off")
 
 
 def likeness_map(ax: Axes, alike: Likeness, *, write: bool = True) -> None:
