@@ -104,19 +104,45 @@ def active_triplets(embeddings: Tensor, labels: Tensor, *, margin: float = 0.35)
     return active / total
 
 
+def mean_weight(
+    policy: MarginPolicy, embeddings: Tensor, labels: Tensor, centres: Tensor, *, scale: float
+) -> float:
+    """The mean weight 1 - p_y that a margin softmax over all centres gives the samples of a batch.
+
+    Parameters
+    ----------
+    policy : the loss; it leaves the negatives as they are
+    embeddings, centres : of unit length, (b, d) and (c, d)
+    labels : Tensor of shape (b,)
+    scale : s
+    """
+    cosines = embeddings @ centres.T
+    rows = torch.arange(len(labels))
+    target = target_curve(policy, cosines[rows, labels]).target
+    logits = scale * cosines.index_put((rows, labels), target)
+    return float(1.0 - torch.softmax(logits, dim=1)[rows, labels].mean())
+
+
 def around_centres(
-    angle_deg: float, *, identities: int, each: int, dim: int, seed: int
+    angle_deg: float, *, identities: int, of: int, each: int, dim: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Random embeddings at one angle to random class centres.
 
+    Parameters
+    ----------
+    angle_deg : degrees
+    identities : number of centres
+    of, each : how many identities, the first ones, have samples, and how many each
+    dim, seed : dimensions of the embeddings, and seed of the random numbers
+
     Returns
     -------
-    Embeddings of shape (identities * each, dim), their labels, and the centres, (identities, dim);
-    all of unit length.
+    Embeddings of shape (of * each, dim), their labels, and the centres, (identities, dim); all of
+    unit length.
     """
     generator = torch.Generator().manual_seed(seed)
     centres = unit(torch.randn(identities, dim, generator=generator, dtype=torch.float64))
-    labels = torch.arange(identities).repeat_interleave(each)
+    labels = torch.arange(of).repeat_interleave(each)
     noise = torch.randn(len(labels), dim, generator=generator, dtype=torch.float64)
     own = centres[labels]
     aside = unit(noise - (noise * own).sum(dim=1, keepdim=True) * own)

@@ -6,10 +6,12 @@ with optional("plots", "a figure"):
     from cdmllab.margins import label
     from cdmllab.plots.atlas import (
         FAMILY_COLOURS,
+        FAMILY_WORDS,
         family_rows,
         labelled_lines,
         likeness_map,
         small_multiples,
+        stacked,
         timeline,
     )
     from cdmllab.plots.contact import Drawing, contact_sheet
@@ -48,6 +50,7 @@ with optional("plots", "a figure"):
 __all__ = [
     "COLOURS",
     "FAMILY_COLOURS",
+    "FAMILY_WORDS",
     "IDENTITY_COLOURS",
     "Drawing",
     "Line",
@@ -100,6 +103,7 @@ __all__ = [
     "small_multiples",
     "spectra",
     "sphere",
+    "stacked",
     "target_logits",
     "timeline",
     "training_curves",

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike, NDArray
 
 from cdmllab.analysis.atlas import Entry, Likeness
+from cdmllab.analysis.margin_axes import Curve
 from cdmllab.margins import MovedBy, label
 from cdmllab.plots.style import COLOURS, GRID
 
@@ -164,6 +165,43 @@ def labelled_lines(
             annotation_clip=False,
             arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.7, "shrinkA": 1.0},
         )
+
+
+PARTS: dict[str, str] = {
+    "target": "target ψ",
+    "slope": "slope ψ′",
+    "margin_cos": "margin (cosine)",
+    "margin_rad": "margin (radians)",
+}
+
+
+def stacked(
+    axes: Sequence[Axes],
+    x: ArrayLike,
+    curves: Mapping[str, Curve],
+    *,
+    parts: Sequence[str] = ("target", "slope", "margin_cos"),
+    xlabel: str,
+    log: bool = False,
+) -> None:
+    """Draw parts of the curves of some losses, one below the other, over a common axis.
+
+    Parameters
+    ----------
+    axes : one for each part
+    x : the places in the unit of the axis, shape (n,), ascending
+    curves : by the name of the loss, from `cdmllab.analysis.margin_axes`
+    parts : keys of `PARTS`; no margin in radians is drawn where the target is below -1, which is no
+        cosine
+    xlabel : label of the lowest axis
+    log : as for `labelled_lines`
+    """
+    for k, (ax, part) in enumerate(zip(axes, parts, strict=True)):
+        drawn = {name: np.asarray(getattr(seen, part)) for name, seen in curves.items()}
+        if part == "margin_rad":
+            drawn = {n: np.where(curves[n].target < -1.0, np.nan, v) for n, v in drawn.items()}
+        below = xlabel if k == len(parts) - 1 else ""
+        labelled_lines(ax, x, drawn, xlabel=below, ylabel=PARTS[part], log=log)
 
 
 def _spread(wanted: Sequence[float], sizes: Sequence[float], high: float) -> list[float]:
