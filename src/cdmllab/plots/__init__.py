@@ -4,6 +4,16 @@ from cdmllab.errors import optional
 
 with optional("plots", "a figure"):
     from cdmllab.margins import label
+    from cdmllab.plots.atlas import (
+        FAMILY_COLOURS,
+        FAMILY_WORDS,
+        family_rows,
+        labelled_lines,
+        likeness_map,
+        small_multiples,
+        stacked,
+        timeline,
+    )
     from cdmllab.plots.contact import Drawing, contact_sheet
     from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
     from cdmllab.plots.easiness import (
@@ -41,6 +51,8 @@ with optional("plots", "a figure"):
 
 __all__ = [
     "COLOURS",
+    "FAMILY_COLOURS",
+    "FAMILY_WORDS",
     "IDENTITY_COLOURS",
     "Drawing",
     "Line",
@@ -65,13 +77,16 @@ __all__ = [
     "error_sheet",
     "facing",
     "factor_correlations",
+    "family_rows",
     "figure",
     "flat_map",
     "guess_against_truth",
     "images",
     "label",
+    "labelled_lines",
     "landmarks",
     "latencies",
+    "likeness_map",
     "lines",
     "margin_costs",
     "margins_against_difficulty",
@@ -90,8 +105,11 @@ __all__ = [
     "sample_paths",
     "score_histogram",
     "shares",
+    "small_multiples",
     "spectra",
     "sphere",
+    "stacked",
     "target_logits",
+    "timeline",
     "training_curves",
 ]
