@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests.data.making import jpeg
 
-from cdmllab.data import bins, picklemachine, safepickle
+from cdmllab._util import picklemachine
+from cdmllab.data import bins, safepickle
 from cdmllab.errors import DataError
 
 BEGIN = b"\x80\x04"
