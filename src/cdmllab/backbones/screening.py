@@ -23,6 +23,8 @@ from cdmllab.errors import plain
 _LARGEST = 1 << 40  # bytes of a file
 _MOST = 4_000_000  # instructions; a network and its optimiser have a hundred thousand
 _PLAIN = (str, bytes, int, float, bool, type(None))
+# Calls with plain values; the layout is that of a sparse tensor, which is refused afterwards.
+_HARMLESS = ("torch.device", "torch.serialization._get_layout", "builtins.set", "__builtin__.set")
 _AXES, _LONGEST = 16, 100  # of a tensor; characters of a device's name
 _BYTES = {  # of a value, by the name of its storage's type
     **dict.fromkeys(("Double", "Long", "ComplexFloat"), 8),
@@ -119,7 +121,7 @@ class Screen(Machine):
             self._left -= len(given[0]) if given and type(given[0]) is str else 0
             if self._left < 0:
                 raise Refused("it encodes more text than the file has")
-        elif known in ("torch.device", "builtins.set", "__builtin__.set"):
+        elif known in _HARMLESS:
             for value in given[0] if given and type(given[0]) is list else given:
                 _refuse_key(value)
                 if type(value) is str and len(value) > _LONGEST:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from cdmllab._util.files import read_json, sha256, write_text
 from cdmllab.data import bins, copies, orientation, pack_checks, protocol_checks, sniff
-from cdmllab.data.decode import decode, refuse_bomb, stored
+from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
+from cdmllab.data.image_checks import Source, decode_all
 from cdmllab.data.packing import REPORT
 from cdmllab.data.packs import Pack, read_property
 from cdmllab.data.packwriter import CHECKSUMS
@@ -101,14 +102,6 @@ def write_report(path: Path | str, findings: Findings) -> None:
     write_text(path, json.dumps(report, indent=1) + "\n")
 
 
-class _Source(NamedTuple):
-    """A file of many images."""
-
-    name: str
-    stored_bytes: Callable[[], int]  # of all its images
-    key: Callable[[int], object]  # of an image; equal for one that is listed repeatedly
-
-
 class _Inspection(NamedTuple):
     """An inspection in progress; its methods add to `findings`."""
 
@@ -166,7 +159,7 @@ class _Inspection(NamedTuple):
             len(pack),
             expected,
             labels=pack.labels,
-            source=_Source(
+            source=Source(
                 str(pack.path),
                 lambda: pack.file.size,
                 lambda row: int(pack.file.offsets[pack.records[row]]),
@@ -205,7 +198,7 @@ class _Inspection(NamedTuple):
                 not_upright.append(f"image {k}")
             return source.image(k, strict=True)
 
-        origin = _Source(str(path), source.stored_bytes, lambda k: id(source.images[k]))
+        origin = Source(str(path), source.stored_bytes, lambda k: id(source.images[k]))
         self._copy(
             path,
             self._images(read, lambda k: f"image {k}", count, labels=source.same, source=origin),
@@ -242,42 +235,19 @@ class _Inspection(NamedTuple):
         expected: tuple[int, int] | None = None,
         one_size: bool = True,
         labels: NDArray[np.generic] | None = None,
-        source: "_Source | None" = None,
+        source: Source | None = None,
     ) -> str | None:
         """Decode all images, unless the inspection is quick, and compare their sizes.
-
-        A file that lists one image many times is refused once its pixels are implausibly many.
 
         Returns the digest of pixels and labels if there are labels and every image can be decoded,
         else None.
         """
         if self.quick:
             return None
+        facts, problems, unread = self.findings.facts, self.findings.problems, self.findings.unread
         # The digest of the content is computed along the way, since decoding is what takes time.
         content = None if labels is None else copies.ContentDigest()
-        facts, problems, unread = self.findings.facts, self.findings.problems, self.findings.unread
-        sizes: dict[tuple[int, ...], int] = {}
-        decoded, failed = 0, dict[object, str]()
-        for k in range(count):
-            try:
-                if source is not None and (known := failed.get(source.key(k))):
-                    raise DataError(known)
-                pixels = read(k)
-                if content is not None:
-                    content.add(pixels)
-                shape = pixels.shape[:2]
-                sizes[shape] = sizes.get(shape, 0) + 1
-                decoded += pixels.nbytes
-            except DataError as error:
-                unread[name(k)] = str(error)
-                if source is not None:
-                    failed[source.key(k)] = str(error)
-            except OSError as error:
-                unread[name(k)] = f"{name(k)}: it cannot be read ({error.strerror or error})"
-            if source is not None:
-                refuse_bomb(source.name, decoded, source.stored_bytes)
-            if self.progress is not None:
-                self.progress(k + 1, count)
+        sizes = decode_all(read, name, count, unread, content, source, self.progress)
         ordered = sorted(sizes.items(), key=lambda item: -item[1])  # most frequent first
         first = ", ".join(f"{w} x {h} ({n:,})" for (h, w), n in ordered[:4])
         facts["sizes"] = first + (" ..." if len(sizes) > 4 else "")
