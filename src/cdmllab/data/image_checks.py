@@ -66,3 +66,14 @@ def decode_all(
         if progress is not None:
             progress(k + 1, count)
     return sizes
+
+
+def orientation_problem(names: list[str]) -> list[str]:
+    """The problem with images that have an EXIF orientation, by their names, if there are any."""
+    if not names:
+        return []
+    return [
+        f"{len(names):,} images have an EXIF orientation, the first is {names[0]}: in a pack or "
+        f"bin some programs apply it and others ignore it; create the file again from the "
+        f"original images"
+    ]

@@ -12,7 +12,7 @@ from cdmllab._util.files import read_json, sha256, write_text
 from cdmllab.data import bins, copies, orientation, pack_checks, protocol_checks, sniff
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
-from cdmllab.data.image_checks import Source, decode_all
+from cdmllab.data.image_checks import Source, decode_all, orientation_problem
 from cdmllab.data.packing import REPORT
 from cdmllab.data.packs import Pack, read_property
 from cdmllab.data.packwriter import CHECKSUMS
@@ -166,7 +166,7 @@ class _Inspection(NamedTuple):
             ),
         )
         self._copy(pack.path, digest)
-        problems += _orientation_problem(not_upright)
+        problems += orientation_problem(not_upright)
 
     def bin(self, path: Path) -> None:
         facts, problems = self.findings.facts, self.findings.problems
@@ -203,7 +203,7 @@ class _Inspection(NamedTuple):
             path,
             self._images(read, lambda k: f"image {k}", count, labels=source.same, source=origin),
         )
-        problems += _orientation_problem(not_upright)
+        problems += orientation_problem(not_upright)
 
     def folder(self, path: Path, ignore: Iterable[str]) -> None:
         facts = self.findings.facts
@@ -275,16 +275,6 @@ class _Inspection(NamedTuple):
 
 def _record(pack: Pack, row: int) -> str:
     return f"record {pack.keys[pack.records[row]]}"
-
-
-def _orientation_problem(names: list[str]) -> list[str]:
-    if not names:
-        return []
-    return [
-        f"{len(names):,} images have an EXIF orientation, the first is {names[0]}: in a pack or "
-        f"bin some programs apply it and others ignore it; create the file again from the "
-        f"original images"
-    ]
 
 
 def _packing(path: Path) -> dict[str, str]:
