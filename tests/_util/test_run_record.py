@@ -71,7 +71,9 @@ def test_value_of_another_type_or_size_is_refused_by_file_and_key(tmp_path, key,
 def test_json_nested_too_deeply_is_refused_by_name(tmp_path):
     """Python reads 900 levels, and then fails where a function that calls itself meets them."""
     path = tmp_path / "run.json"
-    path.write_text(json.dumps({"status": "finished"})[:-1] + ', "x": ' + "[" * 800 + "]" * 800 + "}")
+    path.write_text(
+        json.dumps({"status": "finished"})[:-1] + ', "x": ' + "[" * 800 + "]" * 800 + "}"
+    )
     with pytest.raises(DataError, match=r"run\.json is nested more than 100 deep"):
         read_json(path)
     path.write_text("[" * 100 + "]" * 100)

@@ -253,7 +253,7 @@ class Config(ConfigSection):
     backbone: BackboneConfig
     loss: LossConfig
     optimiser: OptimiserConfig = OptimiserConfig()
-    epochs: PositiveInt
+    epochs: int = Field(ge=1, le=1_000_000)
     batch_size: int = Field(default=128, ge=2, description="per process")
     accumulate: PositiveInt = 1
     start_from: str | None = Field(
