@@ -259,3 +259,11 @@ def test_public_forms_of_cdml_have_the_public_codes_numbers():
         assert (plain.beyond_pi, plain.never_above, plain.detach_margin) == ("none", True, False)
         assert (plain.shape, plain.favour) == ("linear", "hard")
         assert form(beyond_pi="clip").beyond_pi == "clip"
+
+
+@pytest.mark.parametrize("name", ["magface", "dynamic_arcface"])
+def test_low_margin_out_of_range_is_named_and_not_the_high_one(name):
+    both = {"low_margin_rad": 3.1, "high_margin_rad": 3.1}
+    margins.create(name, **SIZES, **both)
+    with pytest.raises(ValueError, match=r"low_margin_rad must lie in \[0, 3\.1\]; got 3\.2"):
+        margins.create(name, **SIZES, **both | {"low_margin_rad": 3.2})
