@@ -153,6 +153,10 @@ def test_rules_name_functions_that_exist(pytestconfig):
 
 def test_tests_that_are_named_exist(pytestconfig):
     root = pytestconfig.rootpath
+    tests = "".join(path.read_text() for path in (root / "tests").rglob("test_*.py"))
+    named = re.findall(r"noticed since by (\w+)", WHY_FILE.read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if f"def {name}(" not in tests] == []
     assert all((root / path).exists() for paths in PACKAGES.values() for path in paths)
     for file, names in SLOW.items():
         text = (root / file).read_text()
