@@ -8,6 +8,7 @@ from tests.oracles import class_sizes
 
 from cdmllab import margins
 from cdmllab.margins import Batch
+from cdmllab.margins.angular import AngularMargin
 from cdmllab.margins.policy import check_range
 
 SIZES = {"num_identities": 10, "embedding_dim": 4, "class_sizes": class_sizes(10)}
@@ -267,3 +268,16 @@ def test_low_margin_out_of_range_is_named_and_not_the_high_one(name):
     margins.create(name, **SIZES, **both)
     with pytest.raises(ValueError, match=r"low_margin_rad must lie in \[0, 3\.1\]; got 3\.2"):
         margins.create(name, **SIZES, **both | {"low_margin_rad": 3.2})
+
+
+@pytest.mark.parametrize("name", margins.names())
+def test_option_that_is_not_a_number_is_refused_by_its_name(name):
+    for option, default in margins.options(name).items():
+        if isinstance(default, float):
+            with pytest.raises(ValueError, match=rf"^{option} must lie in \[.*; got nan"):
+                margins.create(name, **SIZES, **{option: math.nan})
+
+
+def test_angular_loss_without_options_is_linear_beyond_pi_and_adds_its_margin_everywhere():
+    plain = AngularMargin()
+    assert (plain.beyond_pi, plain.easy_margin, plain.gradient) == ("linear", False, "exact")
