@@ -122,7 +122,7 @@ def test_explain_renews_the_reasons_and_nothing_else(tmp_path, monkeypatch):
 def test_every_package_has_a_record_of_its_own_mutants(package):
     record = results.load(f"mutation/{package}")
     assert record["package"] == f"cdmllab.{package}"
-    assert record["mutants"] == sum(one["mutants"] for one in record["modules"].values()) >= 300
+    assert record["mutants"] == sum(one["mutants"] for one in record["modules"].values()) >= 100
     assert record["killed"] / record["mutants"] == pytest.approx(record["score"], abs=1e-4)
     assert record["score"] >= 0.9
     assert [one["function"] for one in record["survivors"] if not one["reason"].strip()] == []
