@@ -1,5 +1,7 @@
 """Figures of the atlas: panels by family, labels that do not overlap, a timeline and a map."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -59,7 +61,7 @@ def test_labels_keep_their_order_and_do_not_overlap(wanted):
     sizes = [0.1, 0.2, 0.1]
     placed = _spread(wanted, sizes, 1.0)
     order = np.argsort(wanted, kind="stable")
-    for lower, upper in zip(order, order[1:], strict=False):
+    for lower, upper in pairwise(order):
         gap = placed[upper] - placed[lower]
         assert gap >= (sizes[lower] + sizes[upper]) / 2.0 - 1e-12
     top = order[-1]
