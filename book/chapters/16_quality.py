@@ -589,7 +589,7 @@ exercises.check("16.3", None)
 # (score[q > 0] > threshold).mean()
 # ```
 #
-# Nearly all accepted impostors are in the better half, so the FMR nearly doubles, to about 0.097.
+# Nearly all accepted impostors are in the better half, so the FMR nearly doubles, to about 0.098.
 # The same shift lowers the FNMR of genuine pairs, and a curve of FNMR alone would call this quality
 # a good one.
 #

@@ -134,6 +134,11 @@ RIGHT = {
     ],
     "14.3": [2.303, math.log(10)],
     "14.4": [prepared],
+    "16.1": [1 / 9, 0.111],
+    "16.2": [
+        lambda q, rate: ~np.array([(q <= x).sum() <= rate * len(q) for x in q]),
+    ],
+    "16.3": [0.0977],
 }
 WRONG = {
     "1.1": [
@@ -390,6 +395,15 @@ WRONG = {
         (lambda x, kind: x[0], "shape"),
         (1, "function"),
     ],
+    "16.1": [(0.1, "divide them by"), (0.2, "failures first"), (0.5, "too large")],
+    "16.2": [
+        (lambda q, rate: q > np.quantile(q, rate), "too many"),
+        (lambda q, rate: np.argsort(np.argsort(q)) >= int(rate * len(q)), "together"),
+        (lambda q, rate: q < 3.0, "not the pairs"),
+        (lambda q, rate: q[q > 1.0], "mask"),
+        (0.5, "function"),
+    ],
+    "16.3": [(0.05, "before anything is discarded"), (0.2, "too large")],
 }
 
 
