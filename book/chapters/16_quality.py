@@ -131,7 +131,7 @@ right = ~truth.wrong
 people = source.world.true_labels[truth.rows]
 
 
-def two_answers(rows):
+def two_answers(rows, _):
     """Correlation with ease, over correct labels, and AUC for wrong labels, of each score."""
     clean, easy, bad = rows[right[rows]], -truth.difficulty, truth.wrong[rows]
     rho = [difficulty.rank_correlation(s[clean], easy[clean]) for s in of_images.values()]  # fmt: skip
@@ -192,7 +192,7 @@ strengths = {
 }
 
 
-def partials(rows):
+def partials(rows, _):
     """Partial correlations of each score with each factor, over correct labels, in one list."""
     some = rows[right[rows]]
     known = {name: values[some] for name, values in strengths.items()}
@@ -362,7 +362,9 @@ for ax, rule, field, title in (
         ax, rates, lines, shades, ylabel=ylabel, plain=["random"]
     )
     ax.set_title(title)
-axes[1].sharey(axes[0])
+top = max(ax.get_ylim()[1] for ax in axes[:2])
+for ax in axes[:2]:
+    ax.set_ylim(0.0, top)
 _ = fig.legend(
     *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
 )
@@ -402,9 +404,7 @@ session.Table(
 # %% tags=["remove-input"]
 shares = {
     name: quality.over_people(
-        lambda rows, q=q: [
-            quality.person_share(q[rows], pairs_of.identity[rows])
-        ],
+        lambda rows, drawn, q=q: [quality.person_share(q[rows], drawn)],
         pairs_of.identity,
         seed=seed,
     )
@@ -422,6 +422,7 @@ ease = {
 session.report(
     person_AdaFace=in_words["AdaFace"],
     person_MagFace=in_words["MagFace"],
+    person_CDML=in_words["CDML"],
     person_truth=in_words["known difficulty"],
     ease_CDML=ease["CDML"],
 )
@@ -435,13 +436,14 @@ session.Table(
 # %% [markdown]
 # The share between people is {glue:text}`person_AdaFace` for AdaFace's length and
 # {glue:text}`person_MagFace` for MagFace's, compared with {glue:text}`person_truth` for the known
-# difficulty. What such a score calls a bad image is in part a person whom the network finds
-# unremarkable. A system that refuses images of low quality then refuses some people more often than
-# others, whatever photo they bring ({doc}`people and bias </people>`).
+# difficulty. Scores that are predicted from the embedding are no exception: CDML's easiness has
+# {glue:text}`person_CDML`. What such a score calls a bad image is in part a person. A system that
+# refuses images of low quality then refuses some people more often than others, whatever photo they
+# bring ({doc}`people and bias </people>`).
 #
 # The last column repeats the first question for strangers. Predicted from an embedding, CDML's
-# easiness keeps a rank correlation of {glue:text}`ease_CDML:.2f` with ease. Most of what the score
-# knew about training images came from their labels and centres.
+# easiness has a rank correlation of {glue:text}`ease_CDML:.2f` with ease, next to
+# {glue:text}`rho_CDML` on training images, where the centre of the person is known.
 #
 # ## Score with the quality instead
 #
@@ -477,7 +479,7 @@ aware = qmagface.weighted_scores(cosine, of_pairs["MagFace"], weight)
 points = (0.01, 0.05, 0.2)
 
 
-def gains(rows):
+def gains(rows, _):
     """TAR with quality minus TAR without it, at each FMR, over the pairs of some first people."""
     with_it, without = (
         [verification.tar_at_far(s[rows], same[rows], p) for p in points]
