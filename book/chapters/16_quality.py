@@ -44,7 +44,7 @@ from cdmllab.analysis import quality
 from cdmllab.book import exercises, questions, session
 from cdmllab.easiness import easiness_from_similarity
 from cdmllab.faces import difficulty, protocols
-from cdmllab.metrics import discard, qmagface, verification
+from cdmllab.metrics import discard, qmagface, ranked, verification
 from cdmllab.metrics.discard_areas import area, resampled_areas
 from cdmllab.training import datasets, presets
 from cdmllab.training.difficulty_probe import Truth
@@ -493,15 +493,17 @@ session.report(
     alpha=weight.alpha,
     beta=weight.beta,
     crossing=weight.alpha / weight.beta if weight.beta else float("nan"),
-    gain_mid=f"{gain.value[1]:+.1f} [{gain.low[1]:+.1f}, {gain.high[1]:+.1f}]",
+    gain_last=f"{gain.value[2]:+.1f} [{gain.low[2]:+.1f}, {gain.high[2]:+.1f}]",
+    last_point=points[2],
 )
 
 # %% tags=["hide-input"]
 session.Table(
-    ["FMR", "TAR of the cosine (%)", "gain of QMagFace (points)"],
+    ["FMR", "threshold", "TAR of the cosine (%)", "gain of QMagFace (points)"],
     [
         [
             f"{p:.0%}",
+            f"{ranked.lowest_accepted(ranked.rank(cosine, same), p):.2f}",
             f"{100 * verification.tar_at_far(cosine, same, p):.1f}",
             f"{v:+.1f} [{low:+.1f}, {high:+.1f}]",
         ]
@@ -510,9 +512,10 @@ session.Table(
 )
 
 # %% [markdown]
-# The fit gives $\alpha$ = {glue:text}`alpha:.3f` and $\beta$ = {glue:text}`beta:.3f`, so cosines
-# above {glue:text}`crossing:.2f` stay as they are. At an FMR of 5 % the gain is
-# {glue:text}`gain_mid` points. It is bounded by what the length knows, and here that is little.
+# The fit gives $\alpha$ = {glue:text}`alpha:.3f` and $\beta$ = {glue:text}`beta:.3f`. Cosines above
+# {glue:text}`crossing:.2f` stay as they are, and lower ones can only fall. At a threshold above that
+# value no decision changes, and the gain is exactly zero. At an FMR of {glue:text}`last_point:.0%`
+# it is {glue:text}`gain_last` points. A score cannot gain more from a length than the length knows.
 #
 # ## On photographs
 #
