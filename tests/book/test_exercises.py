@@ -140,6 +140,11 @@ RIGHT = {
     "15.2": [lambda c, z, m: torch.cos(torch.acos(c) - m * z) - m * (1 + z)],
     "15.3": ["shortface"],
     "15.4": [65.5, 66],
+    "16.1": [1 / 9, 0.111],
+    "16.2": [
+        lambda q, rate: ~np.array([(q <= x).sum() <= rate * len(q) for x in q]),
+    ],
+    "16.3": [0.0977],
 }
 WRONG = {
     "1.1": [
@@ -412,6 +417,15 @@ WRONG = {
         ("magface", "larger for long embeddings"),
     ],
     "15.4": [(300.0, "between 10 and 110"), (40.0, "too small"), ("long", "give a number")],
+    "16.1": [(0.1, "divide them by"), (0.2, "failures first"), (0.5, "too large")],
+    "16.2": [
+        (lambda q, rate: q > np.quantile(q, rate), "too many"),
+        (lambda q, rate: np.argsort(np.argsort(q)) >= int(rate * len(q)), "together"),
+        (lambda q, rate: q < 3.0, "not the pairs"),
+        (lambda q, rate: q[q > 1.0], "mask"),
+        (0.5, "function"),
+    ],
+    "16.3": [(0.05, "before anything is discarded"), (0.2, "too large")],
 }
 
 
