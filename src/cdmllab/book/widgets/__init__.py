@@ -14,12 +14,21 @@ with optional("book", "a widget"):
     from cdmllab.book.widgets.decision_boundary import DecisionBoundary
     from cdmllab.book.widgets.face_lab import FaceLab
     from cdmllab.book.widgets.hypersphere import Hypersphere
+    from cdmllab.book.widgets.power import Power
     from cdmllab.book.widgets.target_logit import TargetLogit
     from cdmllab.book.widgets.threshold import Threshold
 
 WIDGETS: dict[str, type[Widget]] = {
     widget.name: widget
-    for widget in (TargetLogit, DecisionBoundary, CdmlAtWork, Hypersphere, Threshold, FaceLab)
+    for widget in (
+        TargetLogit,
+        DecisionBoundary,
+        CdmlAtWork,
+        Hypersphere,
+        Threshold,
+        FaceLab,
+        Power,
+    )
 }
 
 
@@ -39,6 +48,7 @@ __all__ = [
     "DecisionBoundary",
     "FaceLab",
     "Hypersphere",
+    "Power",
     "TargetLogit",
     "Threshold",
     "Widget",
