@@ -4,14 +4,17 @@ const STYLE = `
 .cdw .pw-plot svg { cursor: ew-resize; }
 .cdw .pw-drawn { min-height: 2.9em; font-size: 14px; }
 .cdw dl.pw-verdicts { grid-template-columns: repeat(4, 1fr); }
-.cdw .pw-verdicts dt i { display: inline-block; width: 11px; height: 11px; margin-right: 6px; border-radius: 2px; }
+.cdw .pw-verdicts i { display: block; height: 6px; margin: 2px 0 5px; border-radius: 2px; }
+.cdw .pw-controls { align-content: start; }
+.cdw .pw-controls .cdw-note { margin: 0; }
+.cdw text.pw-name { fill: var(--w-ink); }
 @container (max-width: 480px) { .cdw dl.pw-verdicts { grid-template-columns: 1fr 1fr; } }
 @container (min-width: 660px) { .cdw .pw-body > .cdw-controls { grid-area: 1 / 2 / span 2 / auto; } }`;
 const SLIDERS = [
-  { name: "seeds", symbol: "seeds", hint: "in both arms", min: 2, max: 100, step: 1, digits: 0 },
+  { name: "seeds", symbol: "seeds", hint: "pairs of trainings", min: 2, max: 100, step: 1, digits: 0 },
   { name: "effect", symbol: "true difference", hint: "points", min: 0, max: 2, step: 0.01, digits: 2 },
-  { name: "sd", symbol: "spread over seeds", hint: "points", min: 0.01, max: 1.5, step: 0.005, digits: 3 },
-  { name: "bound", symbol: "smallest that matters", hint: "points", min: 0.02, max: 1, step: 0.01, digits: 2 },
+  { name: "sd", symbol: "spread", hint: "over seeds", min: 0.01, max: 1.5, step: 0.005, digits: 3 },
+  { name: "bound", symbol: "matters from", hint: "points", min: 0.02, max: 1, step: 0.01, digits: 2 },
 ];
 const SETTINGS = SLIDERS.map(({ name }) => name);
 const NAMES = [...SETTINGS, "draw"];
@@ -47,18 +50,18 @@ function render({ model, el }) {
   const shares = kit.readout(VERDICTS.map(([key, text, fill]) =>
     [key, html("span", {}, html("i", { style: `background: ${fill}` }), text)]));
   shares.node.classList.add("pw-verdicts");
-  const table = kit.readout([["power", "95 % interval excludes zero"], ["detectable", "seen four times in five from"],
-    ["half", "half of a typical 95 % interval"]]);
+  const table = kit.readout([["power", "probability of a difference"], ["detectable", "80 % power from"],
+    ["half", "typical 95 % interval"]]);
+  const note = html("p", { class: "cdw-note" }, "All in points of accuracy. The thin line is the 95 % interval, the " +
+    "thick one the 90 % interval. A difference is seen if the thin line misses zero. It is smaller than the smallest " +
+    "effect of interest if the thick line stays in the green band.");
   const area = html("div", { class: "pw-plot" }, pictures.mean.node);
   root.append(html("p", { class: "pw-question" }, model.get("question")),
     html("div", { class: "cdw-row", role: "group", "aria-label": "Examples" }, ...buttons), answer,
     html("div", { class: "cdw-body pw-body" },
       html("div", {}, area, pictures.bar.node, shares.node),
-      html("div", { class: "cdw-controls" }, ...sliders.map(({ node }) => node), draws, drawn),
-      html("div", { class: "pw-plot" }, pictures.power.node,
-        html("p", { class: "cdw-note" }, "A 95 % interval is thin, the 90 % interval in it thick. A difference is seen if the " +
-          "thin line misses zero; it is too small to matter, or absent, if the thick line stays inside the green band."),
-        table.node)), voice.node);
+      html("div", { class: "cdw-controls pw-controls" }, ...sliders.map(({ node }) => node), draws, drawn, note),
+      html("div", { class: "pw-plot" }, pictures.power.node, table.node)), voice.node);
 
   // While the true difference is dragged, the axis stays as it was at the press.
   let [box, held] = [null, null];
@@ -93,7 +96,8 @@ function render({ model, el }) {
     const line = (half, thick) => svg("line", { x1: cut(mean - half), x2: cut(mean + half), y1: y, y2: y,
       stroke: "var(--w-ink)", "stroke-width": thick });
     return svg("g", { class: css, "data-low": mean - wide, "data-high": mean + wide }, line(wide, 2), line(narrow, 6),
-      svg("circle", { cx: cut(mean), cy: y, r: 4.5, fill: "var(--w-paper)", stroke: "var(--w-ink)", "stroke-width": 2 }));
+      svg("circle", { cx: cut(mean), cy: y, r: 4.5, fill: "var(--w-paper)", stroke: "var(--w-ink)",
+        "stroke-width": 2 }));
   };
 
   const drawMean = (v, typical, one, width) => {
@@ -107,16 +111,18 @@ function render({ model, el }) {
       "text-anchor": right ? "end" : "start" }, words);
     pictures.mean.layer.replaceChildren(...band(box, v),
       box.axes(values, [], "", "", (x) => number(x, digits)),
-      svg("text", { x: (box.left + box.right) / 2, y: box.bottom + 38, "text-anchor": "middle", "aria-hidden": "true" },
+      svg("text", { x: (box.left + box.right) / 2, y: box.bottom + 38, "text-anchor": "middle" },
         "mean difference (points)"),
       above.curve([[[bell[0][0], 0], ...bell, [bell.at(-1)[0], 0]]], { fill: SEEN, "fill-opacity": 0.16 }),
       above.curve([bell], { class: "pw-bell", stroke: SEEN, "stroke-width": 2 }),
       svg("line", { class: "cdw-gridline", x1: box.left, x2: box.right, y1: above.bottom, y2: above.bottom }),
       ...truth({ ...box, bottom: 154 }, v),
-      text(140, "typical"), interval(box, "pw-typical", 154, typical),
-      text(186, "drawn"), ...(one ? [text(186, WORDS[one.verdict], true), interval(box, "pw-drawn-interval", 210, one),
+      svg("text", { x: box.toX(0), y: 14, "text-anchor": "middle" }, "too small to matter"),
+      text(140, "typical experiment"), interval(box, "pw-typical", 154, typical),
+      text(186, "drawn experiment"), ...(one ? [text(186, WORDS[one.verdict], true),
+        interval(box, "pw-drawn-interval", 210, one),
         ...one.differences.map((d) => svg("circle", { class: "pw-seed", "data-value": d,
-          cx: box.toX(Math.min(box.x1, Math.max(box.x0, d))), cy: 196, r: 4, fill: SEEN, "fill-opacity": 0.6,
+          cx: box.toX(Math.min(box.x1, Math.max(box.x0, d))), cy: 196, r: 4, fill: SEEN,
           stroke: "var(--w-paper)" }))] : [text(186, "none yet", true)]));
     pictures.mean.node.setAttribute("width", width);
     pictures.mean.node.setAttribute("height", 270);
@@ -134,11 +140,24 @@ function render({ model, el }) {
     pictures.bar.layer.replaceChildren(pattern(`${stripes}-bar`), ...VERDICTS.map(([key, , colour]) => {
       const wide = now[key] * (width - 46);
       x += wide;
-      return svg("rect", { class: "pw-share", "data-verdict": key, "data-share": now[key], x: x - wide, y: 2, width: wide,
-        height: 24, fill: fill(colour, `${stripes}-bar`), stroke: "var(--w-paper)", "stroke-width": wide > 3 ? 1.5 : 0 });
+      return svg("rect", { class: "pw-share", "data-verdict": key, "data-share": now[key], x: x - wide, y: 2,
+        width: wide, height: 24, fill: fill(colour, `${stripes}-bar`), stroke: "var(--w-paper)",
+        "stroke-width": wide > 3 ? 1.5 : 0 });
     }));
     pictures.bar.node.setAttribute("width", width);
     pictures.bar.node.setAttribute("height", 30);
+  };
+
+  // The name of a verdict on the left half of its layer, [x, low, high], where that is highest, if there is room.
+  const name = ({ toX, toY, left }, words, layer) => {
+    const wide = 3.8 * words.length; // half, pixels
+    const spots = layer.filter(([x]) => toX(x) > left + wide && toX(x) < toX(0) - wide - 4);
+    const height = ([, low, high]) => toY(low) - toY(high);
+    const best = spots.reduce((most, spot) => (height(spot) > height(most) ? spot : most));
+    const [middle, y] = [toX(best[0]), (toY(best[1]) + toY(best[2])) / 2];
+    const under = layer.filter(([x]) => Math.abs(toX(x) - middle) < wide);
+    if (under.some(([, low, high]) => toY(low) < y + 8 || toY(high) > y - 8)) return [];
+    return [svg("text", { class: "pw-name", x: middle, y: y + 4, "text-anchor": "middle" }, words)];
   };
 
   const drawPower = (v, chances, detectable, width) => {
@@ -146,11 +165,13 @@ function render({ model, el }) {
     const half = Array.from({ length: CURVE + 1 }, (_, i) => [(i * place.x1) / CURVE, chances((i * place.x1) / CURVE)]);
     const rows = [...half.slice(1).reverse().map(([x, p]) => [-x, p]), ...half];
     let low = rows.map(() => 0);
-    const layers = VERDICTS.map(([key, , colour]) => {
+    const names = [];
+    const layers = VERDICTS.map(([key, words, colour]) => {
       const high = low.map((y, i) => y + rows[i][1][key]);
+      names.push(...name(place, words, rows.slice(0, CURVE + 1).map(([x], i) => [x, low[i], high[i]])));
       const edge = rows.map(([x], i) => [x, high[i]]);
-      const area = place.curve([[...edge, ...rows.map(([x], i) => [x, low[i]]).reverse()]], { class: "pw-layer",
-        "data-verdict": key, fill: fill(colour, `${stripes}-power`), "fill-opacity": 0.5 });
+      const area = place.curve([[...edge, ...rows.map(([x], i) => [x, low[i]]).reverse()]], {
+        class: `pw-layer-${key}`, fill: fill(colour, `${stripes}-power`), "fill-opacity": 0.5 });
       low = high;
       return area;
     });
@@ -160,14 +181,14 @@ function render({ model, el }) {
       "data-value": detectable, cx: place.toX(side * detectable), cy: line, r: 5.5, fill: "var(--w-paper)",
       stroke: "var(--w-ink)", "stroke-width": 2.5 })) : [];
     pictures.power.layer.replaceChildren(pattern(`${stripes}-power`),
-      place.axes(values, [0, 0.5, 0.8, 1], "true difference (points)", "probability of each verdict; line: interval excludes zero",
+      place.axes(values, [0, 0.5, 0.8, 1], "true difference (points)", "probability of each verdict (%)",
         (x) => number(x, digits), (y) => number(100 * y, 0)),
       ...layers,
       svg("line", { x1: place.left, x2: place.right, y1: line, y2: line, stroke: "var(--w-ink)",
         "stroke-dasharray": "5 4" }),
       place.curve([rows.map(([x, { different, small }]) => [x, different + small])], { class: "pw-power",
         stroke: "var(--w-ink)", "stroke-width": 2.5, "stroke-linejoin": "round" }),
-      ...truth(place, v), ...marks);
+      ...names, ...truth(place, v), ...marks);
     pictures.power.node.setAttribute("width", width);
     pictures.power.node.setAttribute("height", 246);
   };
@@ -191,17 +212,18 @@ function render({ model, el }) {
     const text = Object.fromEntries(VERDICTS.map(([key]) => [key, percent(now[key])]));
     shares.show(text);
     table.show({ power: percent(seen), detectable: `${points(shift * error)} points`,
-      half: `\u00b1${points(wide * error)} points` });
-    answer.textContent = `With ${v.seeds} seeds, ${v.effect ? `a true difference of ${points(v.effect)} points is seen` :
-      "a difference is seen where there is none"} in ${number(100 * seen, 0)} of 100 experiments.`;
+      half: `\u00b1${points(wide * error)}` });
+    const what = v.effect ? `a true difference of ${points(v.effect)} points is seen` :
+      "a difference is seen where there is none";
+    answer.textContent = `With ${v.seeds} seeds, ${what} in ${number(100 * seen, 0)} of 100 experiments.`;
     drawn.textContent = one ? `Experiment ${v.draw}: ${signed(one.mean)} [${signed(one.mean - one.wide)}, ` +
       `${signed(one.mean + one.wide)}] points, ${WORDS[one.verdict]}.` : "";
     const likely = VERDICTS.map(([key, words]) => `${words} ${text[key]}`).join(", ");
     const sentence = `${answer.textContent} ${likely}. ${drawn.textContent}`.trim();
     pictures.mean.describe(sentence);
     pictures.bar.describe(`${likely}.`);
-    pictures.power.describe(`A true difference of ${points(shift * error)} points is seen in four experiments of five; ` +
-      `at ${points(v.effect)} points the interval excludes zero with probability ${percent(seen)}.`);
+    pictures.power.describe(`A true difference of ${points(shift * error)} points is seen with 80 % power; at ` +
+      `${points(v.effect)} points the 95 % interval excludes zero with probability ${percent(seen)}.`);
     voice.say(sentence);
   };
   const stop = kit.redraw(model, NAMES, area, draw);

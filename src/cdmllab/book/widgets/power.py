@@ -83,8 +83,12 @@ class Power(Widget):
                 )
             for name in SETTINGS:
                 if name in preset:
-                    trait = self.traits()[name]
-                    trait._validate(self, preset[name])
+                    try:
+                        self.traits()[name]._validate(self, preset[name])
+                    except traitlets.TraitError as error:
+                        raise traitlets.TraitError(
+                            f"presets: {label!r} sets {name} to {preset[name]!r}, but {error}"
+                        ) from None
         return proposal["value"]
 
     @classmethod
