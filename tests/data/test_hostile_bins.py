@@ -243,7 +243,7 @@ def test_npz_of_millions_of_images_without_bytes_is_refused(tmp_path):
     count = 4_000_000
     arrays = {"jpeg": np.zeros(0, np.uint8), "length": np.zeros(count, np.uint8)}
     np.savez_compressed(tmp_path / "a.npz", **arrays, same=np.ones(count // 2, bool))
-    with pytest.raises(DataError, match="lists 4,000,000 images; a file of .* bytes may list"):
+    with pytest.raises(DataError, match=r"lists 4,000,000 images; a file of .* bytes may list"):
         bins.read(tmp_path / "a.npz")
 
 
