@@ -4,6 +4,7 @@ import pickle
 import pickletools
 import resource
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -264,3 +265,14 @@ def test_repeated_image_that_cannot_be_decoded_is_tried_once(tmp_path, monkeypat
 
 def refuse():
     raise DataError("no image")
+
+
+def test_long_quoted_text_takes_no_more_memory_than_a_few_copies(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"(S'" + rb"\n" * (2 << 20) + b"'\nI01\nt.")
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError):
+            bins.read(tmp_path / "a.bin")
+        assert tracemalloc.get_traced_memory()[1] < 32 << 20
+    finally:
+        tracemalloc.stop()

@@ -19,9 +19,9 @@ MOST = 1_000_000  # instructions; a bin of 12,000 images has 30,000, one of as m
 # Characters of a number and of a name, arguments of a call.
 _LONGEST_NUMBER, _LONGEST_NAME, _MOST_GIVEN = 24, 100, 8
 _INTEGER = re.compile(rb"-?[0-9]{1,20}")
-_QUOTED = re.compile(
-    rb"""(?s:(['"])((?:[^\\]|\\[\\'"nrt]|\\x[0-9a-f]{2})*)\1)"""
-)  # as Python 2 writes a text
+# A text between its quotes, as Python 2 writes it. Possessive quantifiers: without them the matcher
+# keeps 30 bytes for each character, to which it might return.
+_ESCAPED = re.compile(rb"""(?s:(?:[^\\]++|\\[\\'"nrt]|\\x[0-9a-f]{2})*+)""")
 # Instructions that the interpreter knows only well enough to name them in the refusal.
 _NOT_BUILT = {
     **dict.fromkeys(b"}dus", "a dictionary"),
@@ -146,10 +146,13 @@ class Machine:
         self._push(self._take(self._read(form)))
 
     def _quoted_line(self) -> None:
-        match = _QUOTED.fullmatch(self._line())  # as long as the file allows
-        if match is None:
+        line = self._line()  # as long as the file allows
+        quote, inner = line[:1], line[1:-1]
+        if quote not in (b"'", b'"') or len(line) < 2 or line[-1:] != quote:
+            raise ValueError("a text has no quotes")
+        if not _ESCAPED.fullmatch(inner):
             raise ValueError("a text is not as Python writes it")
-        self._push(codecs.escape_decode(match[2])[0])
+        self._push(codecs.escape_decode(inner)[0])
 
     def _text(self, form: str) -> None:
         self._push(self._take(self._read(form)).decode("utf-8", "surrogatepass"))
