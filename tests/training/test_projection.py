@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from cdmllab.training.config import OptimiserConfig
+from cdmllab.training.config_sections import OptimiserConfig
 from cdmllab.training.projection import ProjectionRecipe, project
 
 ARCFACE = {"name": "arcface", "scale": 16.0, "margin_rad": 0.4}

@@ -1,5 +1,6 @@
 """`cdmllab train` and `cdmllab presets`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -109,7 +110,7 @@ def losses() -> None:
     )
 
 
-def _print_table(rows: list[tuple[str, ...]]) -> None:
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     """Print rows in columns that are as wide as their widest entry."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -37,7 +37,7 @@ from pydantic import (
 
 from cdmllab.errors import DataError, did_you_mean, plain, reading
 from cdmllab.training import presets, yaml_header
-from cdmllab.training.config import Protocols
+from cdmllab.training.config_sections import Protocols
 
 MOST = 10_000
 """The maximum number of trainings in a stage; more are probably a mistake."""

@@ -24,7 +24,7 @@ from cdmllab.sweeps.expand import Done
 from cdmllab.sweeps.spec import Spec
 from cdmllab.sweeps.task import Outcome, Task
 from cdmllab.training import Config, datasets, earlier, inputs, yaml_header
-from cdmllab.training.config import DataConfig
+from cdmllab.training.config_sections import DataConfig
 
 State = Literal["waiting", "running", "finished", "failed"]
 _STATES = "states.json"

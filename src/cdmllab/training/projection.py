@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from cdmllab import heads
 from cdmllab.geometry import unit
-from cdmllab.training.config import OptimiserConfig
+from cdmllab.training.config_sections import OptimiserConfig
 from cdmllab.training.schedule import learning_rate
 
 Floats = NDArray[np.float32]

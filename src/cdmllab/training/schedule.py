@@ -2,7 +2,7 @@
 
 import math
 
-from cdmllab.training.config import OptimiserConfig
+from cdmllab.training.config_sections import OptimiserConfig
 
 
 def learning_rate(
