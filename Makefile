@@ -47,8 +47,8 @@ fuzz: setup  ## damage 100,000 files and read each: an hour or two, stopped it g
 bench: setup  ## the benchmarks that fit this machine, into results/benchmarks/, in less than half an hour
 	$(BIN)/cdmllab bench all
 
-mutate: setup  ## mutation scores of PACKAGES (margins, heads and metrics) into results/mutation/; an hour or two on two cores
-	$(BIN)/python -m tests.mutation.measure $(PACKAGES)
+mutate: setup  ## mutation scores of PACKAGES (margins, heads and metrics) into results/mutation/; hours, or minutes with SAMPLE=400 mutants of each, drawn by SEED
+	$(BIN)/python -m tests.mutation.measure $(PACKAGES) $(if $(SAMPLE),--sample $(SAMPLE) --seed $(or $(SEED),0))
 
 reproduce-demo: setup  ## a row from plan to verdict on rendered faces, in a few minutes on two cores
 	$(BIN)/cdmllab reproduce demo --probe 10

@@ -166,6 +166,7 @@ def test_core_imports_every_module_or_names_its_extra(core, tmp_path):
         "cdmllab.evaluate.figures": "plots",
         "cdmllab.analysis.projection": "analysis",
         "cdmllab.heads.pair_losses": "pairs",
+        "cdmllab.pml": "pairs",
         "cdmllab.backbones.timm_models": "timm",
         "cdmllab.export.onnx_file": "export",
         "cdmllab.export.openvino_ir": "openvino",

@@ -219,8 +219,9 @@ plots.differences(
 #
 # **The dose.** The point chosen for all losses was {glue:text}`point`: the smallest scale and the
 # smallest margin of the nine points tried, each with one training of five epochs. A better point
-# may lie outside the grid. The margins hardly move there, since a fifth up or down is
-# {glue:text}`moves:.2f` rad. Mislabelled images end with a mean margin of
+# may lie outside the grid. The margins do not move far there, since a fifth up or down is
+# {glue:text}`moves:.2f` rad. Single margins may move by more, because holding the mean equal shifts
+# all margins of a batch. Mislabelled images end with a mean margin of
 # {glue:text}`wrong_cdml_easy:.3f` rad where easy samples get the larger one, and of
 # {glue:text}`wrong_cdml_hard:.3f` where hard ones do.
 #
@@ -1165,8 +1166,9 @@ session.report(
 # tell whether another training would show it again, because these standard errors cover the test pairs
 # alone.
 #
-# **How many trainings?** One each, as far as is reported. Twelve trainings of one loss on our small
-# network have a standard deviation of {glue:text}`of_trainings:.1f` points.
+# **How many trainings?** One each, as far as is reported. The accuracies of {glue:text}`seeds`
+# trainings of one loss on our small network have a standard deviation of
+# {glue:text}`of_trainings:.1f` points.
 #
 # **Compared with what?** The R50 baselines were trained elsewhere
 # ({doc}`chapter 13 </executed/13_sources>`).

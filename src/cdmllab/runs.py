@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from cdmllab._util import safe_yaml
+from cdmllab._util import links, run_record, safe_yaml
 from cdmllab._util.files import (
     LARGEST_JOURNAL,
     LONGEST_LINE,
@@ -30,9 +30,11 @@ from cdmllab.provenance import UNKNOWN, git, is_unknown, processor, provenance
 __all__ = ["CONFIG", "METRICS", "RECORD", "Run", "git", "processor", "provenance", "root"]
 
 CONFIG, RECORD, METRICS = "config.yaml", "run.json", "metrics.jsonl"
+FOLDER = "a run's folder"
 _CONFIG_SHA256 = "config_sha256"
 # By folder: the state of its files when they were read, the status, and the config.
 _CACHE: dict[Path, tuple[list[tuple[int, int, int]], str, dict[str, Any]]] = {}
+_MOST_METRICS = 50_000_000  # values in the table of a run's metrics, 400 MB
 _NAME_BYTES = 120  # of the config's name in a folder's name, which file systems limit to 255
 
 
@@ -78,9 +80,11 @@ class Run:
 
         Raises
         ------
-        ValueError : the folder is not a run, or its record cannot be read
+        ValueError : the folder is not a run, its record cannot be read, or it contains a link
         """
         run = cls(Path(folder))
+        if run.folder.is_dir():
+            links.refuse(run.folder, FOLDER)
         for name in (CONFIG, RECORD):
             if not (run.folder / name).is_file():
                 raise ValueError(f"{folder} is not a run: it has no {name}")
@@ -128,6 +132,10 @@ class Run:
                 continue
             yield run
 
+    def has(self, config: Mapping[str, Any]) -> bool:
+        """Whether the run was started with exactly this config; reads it only if it has changed."""
+        return self._status_and_config()[1] == json.loads(json.dumps(dict(config)))
+
     def _status_and_config(self) -> tuple[str, dict[str, Any]]:
         """Status and config, cached until the files change.
 
@@ -139,6 +147,7 @@ class Run:
         # A changed file has another size or time, or, if one was renamed over it, another inode.
         state = [(file.st_ino, file.st_size, file.st_mtime_ns) for file in files]
         if self.folder not in _CACHE or _CACHE[self.folder][0] != state:
+            links.refuse(self.folder, FOLDER)
             record, text = (
                 self.record,
                 read_bytes(self.folder / CONFIG, "readable YAML", at_most=safe_yaml.LARGEST),
@@ -166,12 +175,10 @@ class Run:
 
         Raises
         ------
-        DataError : the file is not a run's record
+        DataError : the file is not a run's record; names the key
         """
-        loaded = read_json(self.folder / RECORD)
-        if not isinstance(loaded, dict) or not isinstance(loaded.get("status"), str):
-            raise DataError(f"{self.folder / RECORD} has no status, as every run's record does")
-        return loaded
+        path = self.folder / RECORD
+        return run_record.checked(read_json(path, at_most=run_record.LARGEST), path)
 
     @property
     def status(self) -> str:
@@ -188,11 +195,17 @@ class Run:
         Raises
         ------
         DataError : a line is not a JSON object of names and numbers; an incomplete last line, which
-            a killed process leaves, is ignored instead
+            a killed process leaves, is ignored instead. Or there are too many names for a table
         """
         rows = [row for row in self._rows(strict=True) if row is not None]
         # All columns, in the order in which they first occur.
         keys = dict.fromkeys(key for row in rows for key in row)
+        # Lines that have few names in common would make a table far larger than the file.
+        if len(keys) * len(rows) > _MOST_METRICS:
+            raise DataError(
+                f"{self.folder / METRICS} has {len(rows):,} lines with {len(keys):,} different "
+                f"names; a table of at most {_MOST_METRICS:,} values is allowed"
+            )
         return {
             key: np.array([row.get(key, np.nan) for row in rows], dtype=np.float64) for key in keys
         }

@@ -15,6 +15,7 @@ HANDLES = {
     "hypersphere": (".hs-plot svg", {"azimuth_deg"}),
     "threshold": (".th-handle", {"threshold"}),
     "face_lab": (".fl-live canvas", {"yaw"}),
+    "two_losses": (".tw-marker", {"theta_deg"}),
 }
 
 

@@ -139,6 +139,7 @@ def test_every_benchmark_of_speed_has_its_tables():
         "lfw_baselines",
         "lfw_projection",
         "lfw_public",
+        "photo_quality",
         "photos_landmarks",
     }
     assert set(benchmark_tables.BENCHMARKS) == set(RECORDS) == set(bench.names()) - of_accuracy

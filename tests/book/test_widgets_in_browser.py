@@ -288,6 +288,17 @@ def test_explorer_offers_every_loss_with_a_target_curve():
         ), name
 
 
+@pytest.mark.parametrize("loss", ["mv_softmax", "curricularface", "kappaface", "cdml", "ldam"])
+def test_two_losses_equal_python_away_from_the_defaults(open_page, one_widget, loss):
+    with open_page(one_widget("two_losses")) as page:
+        choose(page, "two_losses", "first", margins.label(loss))
+        assert twin(page, "two_losses").first == loss
+        CHECKS["two_losses"](page)
+        for name, value in (("length", "25"), ("negative_deg", "50"), ("s", "20")):
+            widget(page, "two_losses").locator(f"input[name={name}]").fill(value)
+        CHECKS["two_losses"](page)
+
+
 @pytest.mark.parametrize("loss", ["Combined", "CDML", "AdaFace"])
 def test_explorer_equals_python_past_pi(open_page, one_widget, loss):
     with open_page(one_widget("target_logit")) as page:

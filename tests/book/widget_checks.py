@@ -19,9 +19,11 @@ from cdmllab.book.widgets import (
     Hypersphere,
     TargetLogit,
     Threshold,
+    TwoLosses,
     unpacked,
 )
 from cdmllab.book.widgets.face_lab import SHAPE
+from cdmllab.book.widgets.target_logit import SAMPLED
 from cdmllab.metrics import ranked
 from cdmllab.plots import style
 from cdmllab.plots.sphere import view
@@ -263,7 +265,39 @@ def face_lab(page: Page) -> None:
     }
 
 
+def two_losses(page: Page) -> None:
+    """Check both curves of both losses, and the readout."""
+    now = twin(page, "two_losses")
+    assert isinstance(now, TwoLosses)
+    seen = 0
+    for which, column in (("first", 0), ("second", 1)):
+        # The targets of some losses arrive in float32.
+        atol = 1e-4 if getattr(now, which) in SAMPLED else 1e-5
+        for css, part in (("logit", "logit"), ("gradient", "pull")):
+            path = widget(page, "two_losses").locator(f".tw-{which}-{css}")
+            for angles, values in drawn_pieces(path):
+                inside = slice(1, -1)  # a piece ends where the loss jumps, on either side of it
+                expected = getattr(now.curves(angles[inside])[column], part)
+                np.testing.assert_allclose(values[inside], expected, rtol=1e-7, atol=atol)
+                seen += len(expected)
+    assert seen > 4 * 340
+    at = now.curves([now.theta_deg])
+    assert readout(page, "two_losses") == {
+        f"{which}_{name}": written(getattr(values, part)[0], 3)
+        for which, values in zip(("first", "second"), at, strict=True)
+        for name, part in (("logit", "logit"), ("gradient", "pull"))
+    }
+
+
 CHECKS = {
     check.__name__: check
-    for check in (target_logit, decision_boundary, cdml_at_work, hypersphere, threshold, face_lab)
+    for check in (
+        target_logit,
+        decision_boundary,
+        cdml_at_work,
+        hypersphere,
+        threshold,
+        face_lab,
+        two_losses,
+    )
 }

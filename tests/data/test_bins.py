@@ -251,7 +251,28 @@ def test_inspect_reports_problems_of_a_bin(tmp_path):
         38,
         39,
     ]
-    assert inspect(dump(tmp_path / "b.bin", (IMAGES, SAME))).problems == []
+    sound = inspect(dump(tmp_path / "b.bin", (IMAGES, SAME)))
+    assert sound.problems == []
+    assert sound.facts["folds"] == "10 of 2 pairs"
+
+
+def test_inspect_states_uneven_folds_and_finds_no_fault_in_them(tmp_path):
+    findings = inspect(dump(tmp_path / "a.bin", ([IMAGES[0]] * 46, [True, False] * 11 + [True])))
+    assert findings.facts["folds"] == "10 of 2 to 3 pairs"
+    assert findings.problems == []
+
+
+def test_inspect_reports_folds_that_cannot_be_evaluated(tmp_path):
+    sorted_by_kind = inspect(
+        dump(tmp_path / "a.bin", ([IMAGES[0]] * 46, [True] * 12 + [False] * 11))
+    )
+    assert sorted_by_kind.problems == [
+        "the numbers of genuine and impostor pairs differ within a fold "
+        "(genuine: 3, 3, 3, 2, 1, 0, 0, 0, 0, 0)"
+    ]
+    few = inspect(dump(tmp_path / "b.bin", ([IMAGES[0]] * 18, [True, False] * 4 + [True])))
+    assert few.facts["folds"] == "none"
+    assert few.problems == ["9 pairs do not fill 10 folds"]
 
 
 @settings(max_examples=300)

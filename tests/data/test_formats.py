@@ -54,6 +54,20 @@ def test_every_format_gives_the_same_images_and_labels(name, images, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", formats.ALL)
+def test_files_of_a_mac_next_to_a_set_are_not_read(name, images, tmp_path):
+    need(name)
+    root = formats.ALL[name](tmp_path, images, LABELS)
+    for file in [file for file in root.rglob("*") if file.is_file()]:
+        (file.parent / f"._{file.name}").write_bytes(b"\0\5\x16\7")
+    (root / "__MACOSX").mkdir()
+    for ending in (".rec", ".tar", ".parquet", ".jpg"):
+        (root / f"__MACOSX/other{ending}").write_bytes(b"\0\5\x16\7")
+    opened = open_set(root)
+    assert [bytes(opened.image(row)) for row in range(60)] == images
+    assert opened.labels.tolist() == LABELS
+
+
 def test_one_world_in_every_format_trains_to_the_same_weights(images, tmp_path):
     pytest.importorskip("lmdb")
     pytest.importorskip("pyarrow")
@@ -112,13 +126,24 @@ def test_more_shards_than_are_kept_open_can_be_read_by_many_threads(images, tmp_
     ],
 )
 def test_shard_with_an_incomplete_sample_is_named(members, sentence, tmp_path):
-    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+    write_tar(tmp_path / "a.tar", members)
+    with pytest.raises(DataError, match=sentence):
+        open_set(tmp_path / "a.tar")
+
+
+def test_members_that_a_mac_adds_to_a_shard_are_not_read(tmp_path):
+    members = {"1.jpg": making.jpeg(1), "1.cls": b"0", "._1.jpg": b"x", "._1.cls": b"x"}
+    write_tar(tmp_path / "a.tar", members)
+    opened = open_set(tmp_path / "a.tar")
+    assert [bytes(opened.image(row)) for row in range(len(opened))] == [members["1.jpg"]]
+
+
+def write_tar(path, members):
+    with tarfile.open(path, "w") as tar:
         for name, content in members.items():
             about = tarfile.TarInfo(name)
             about.size = len(content)
             tar.addfile(about, io.BytesIO(content))
-    with pytest.raises(DataError, match=sentence):
-        open_set(tmp_path / "a.tar")
 
 
 def test_damaged_shard_is_named_and_leaves_no_index(images, tmp_path):

@@ -14,9 +14,10 @@ from tests.data import miniatures
 from tests.data.making import jpeg
 
 from cdmllab.data import att_faces, lfw, omniglot, pair_lists, paths, registry, script_job
-from cdmllab.data.archives import extract, is_clutter
+from cdmllab.data.archives import extract
 from cdmllab.data.registry import RemoteFile
 from cdmllab.data.script_job import Job
+from cdmllab.data.walk import is_clutter
 from cdmllab.errors import DataError
 from cdmllab.training import datasets
 
@@ -192,6 +193,8 @@ def test_other_archives_from_a_mac_are_read_too(data, tmp_path, kind):
         ("a/._b.jpg", True),
         ("__MACOSX/a/b.jpg", True),
         (".hidden/b.jpg", True),
+        ("@eaDir/b.jpg", True),
+        ("a/THUMBS.DB", True),
         ("a/b.c.jpg", False),
         ("a/_b.jpg", False),
     ],

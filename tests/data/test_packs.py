@@ -190,6 +190,14 @@ def test_property_of_another_form_is_refused(tmp_path, text):
         Pack(root)
 
 
+def test_file_of_a_mac_next_to_a_pack_is_no_second_pack(tmp_path):
+    root = write_pack(tmp_path / "p")
+    for file in sorted(root.iterdir()):
+        file.rename(root / file.name.replace("train", "faces"))
+    (root / "._faces.rec").write_bytes(b"\0\5\x16\7")
+    assert Pack(root).path.name == "faces.rec"
+
+
 def test_path_that_is_not_a_pack_is_refused(tmp_path):
     with pytest.raises(DataError, match="does not exist"):
         Pack(tmp_path / "none")

@@ -1,12 +1,16 @@
 import math
+from typing import get_args
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import oracles
+from tests.oracles import class_sizes
 
-from cdmllab.margins.angular import add_angle, combined
+from cdmllab import margins
+from cdmllab.margins import Batch
+from cdmllab.margins.angular import BeyondPi, add_angle, combined
 
 RULES = ["linear", "clip", "none"]
 SETTINGS = [
@@ -65,3 +69,27 @@ def test_add_angle_slope_is_the_published_ratio_at_half_a_radian(c, ratio):
     theta = math.acos(c)
     assert math.isclose(float(t.grad), math.sin(theta + 0.5) / math.sin(theta), rel_tol=1e-9)
     assert math.isclose(float(t.grad), ratio, rel_tol=2e-3)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in margins.names() if "beyond_pi" in margins.options(name)]
+)
+def test_each_rule_past_pi_gives_a_target_of_its_own(name):
+    """At 3 rad every margin here leads past pi."""
+    sizes = {"num_identities": 10, "embedding_dim": 4, "class_sizes": class_sizes(10)}
+    # Losses that add no angle by default, or that add it to short embeddings only.
+    options = {"mv_softmax": {"margin_rad": 0.5}, "adaface": {"h": 100.0}}.get(name, {})
+    cos = torch.tensor([math.cos(3.0)], dtype=torch.float64)
+    batch = Batch(
+        torch.zeros(1, dtype=torch.int64),
+        cos,
+        torch.ones(1, dtype=torch.float64),
+        hardest_negative=torch.zeros(1, dtype=torch.float64),
+        hard_negative_mean=torch.zeros(1, dtype=torch.float64),
+    )
+    rules = get_args(BeyondPi)
+    targets = [
+        float(margins.create(name, **sizes, **options, beyond_pi=rule).target(cos, batch))
+        for rule in rules
+    ]
+    assert len({round(target, 6) for target in targets}) == len(rules) == 4

@@ -155,3 +155,11 @@ def test_straight_through_keeps_the_value_and_passes_the_gradient():
     assert torch.equal(through, margins.create("arcface").margined(c, b))
     through.sum().backward()
     assert torch.equal(c.grad, torch.ones(7))
+
+
+def test_loss_without_a_rule_of_its_own_counts_no_negative_as_hard():
+    cosines = torch.linspace(-1, 1, 27).reshape(9, 3)
+    hard = margins.create("arcface").hard(cosines, make_batch())
+    assert hard.dtype == torch.bool
+    assert hard.shape == cosines.shape
+    assert not hard.any()

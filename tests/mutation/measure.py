@@ -2,10 +2,14 @@
 
     # one of PACKAGES, with its record
     python -m tests.mutation.measure metrics
+    # 500 of its mutants, drawn with seed 1
+    python -m tests.mutation.measure metrics --sample 500 --seed 1
     # some mutants, printed and not recorded
     python -m tests.mutation.measure --only 'cdmllab.metrics.ranked.*'
-    # only those of them that no test has killed yet
+    # only those of them that survived when they were last tried
     python -m tests.mutation.measure --missed 'cdmllab.metrics.*'
+    # renew the reasons in the record after an edit of survivors.yaml
+    python -m tests.mutation.measure metrics --explain
 
 mutmut (https://mutmut.readthedocs.io) creates the mutants, finds the tests that reach each function
 and forks a process for each mutant. It would also start pytest in each of them, which takes ten
@@ -13,13 +17,17 @@ times as long as most tests. Here pytest collects the tests once, and each proce
 needs, the fastest first, until one fails.
 
 A surviving mutant needs a test that kills it, or a reason in ``survivors.yaml``.
+
+A whole package takes an hour or more, so a record may be that of a sample, with an interval for the
+share of all mutants that the tests kill. Tests that are written for the survivors of a sample kill
+more of it than of the rest, so that its estimate is the score at its first run, which the record
+keeps as ``first`` when the same sample is run again.
 """
 
 import argparse
 import contextlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -34,53 +42,17 @@ from typing import Any
 
 import pytest
 import yaml
-
-ROOT = Path(__file__).resolve().parents[2]
-WHY = Path(__file__).with_name("survivors.yaml")
-# Tests that start processes or sample for minutes. They would run for every mutant they reach.
-SLOW = {
-    "tests/metrics/test_bootstrap.py": [
-        "test_intervals_over_identities_cover_the_truth_and_those_over_pairs_do_not"
-    ],
-    "tests/heads/test_heads.py": ["test_compiled_elementwise_parts_change_nothing"],
-    "tests/margins/test_registry.py": [
-        "test_command_line_trains_with_a_loss_of_another_package",
-        "test_package_that_cannot_be_imported_is_named",
-    ],
-    "tests/heads/test_sharded.py": [
-        "test_sharded_equals_dense_in_loss_gradients_and_state",
-        "test_unsharded_state_is_bit_identical_on_all_ranks",
-        "test_ranks_without_identities_take_part",
-        "test_hardest_negative_tied_on_two_ranks_counts_once",
-        "test_ignored_samples_count_on_no_rank",
-        "test_distributed_training_equals_that_of_one_process",
-        "test_initial_centres_do_not_depend_on_the_number_of_ranks",
-        "test_samples_are_the_same_on_any_number_of_ranks",
-        "test_checkpoint_of_two_ranks_resumes_on_one_and_then_three",
-        "test_checkpoint_of_three_ranks_loads_into_other_backends",
-        "test_global_view_gives_the_norm_over_all_ranks",
-        "test_nearest_searches_the_centres_of_all_ranks",
-        "test_bad_input_of_one_rank_is_reported_on_all_without_waiting",
-        "test_ranks_continue_after_bad_input",
-        "test_head_built_before_the_process_group_is_rejected",
-    ],
-}
-# The folders and files with the tests for each package's mutants.
-PACKAGES = {
-    "metrics": ["tests/metrics"],
-    "margins": [
-        "tests/margins",
-        "tests/heads/test_heads.py",
-        "tests/heads/test_against_library.py",
-    ],
-    "heads": ["tests/heads"],
-}
-NOT_MUTATED = (
-    "the text of errors (`raise`) and descriptions (`return f`), module-level values, and "
-    "decorated functions other "
-    "than class methods"
+from tests.mutation.record import (
+    NOTICED,
+    PACKAGES,
+    ROOT,
+    SLOW,
+    WHY,
+    drawn,
+    estimate,
+    explain,
+    summary,
 )
-NOTICED = ("killed", "timeout")
 
 
 def main() -> None:
@@ -99,10 +71,15 @@ def main() -> None:
         "--missed",
         nargs="+",
         metavar="MUTANT",
-        help="of these, those that nothing has killed so far",
+        help="of these, those that survived when they were last tried",
     )
     parser.add_argument(
         "--children", type=int, default=os.cpu_count() or 1, help="mutants at a time"
+    )
+    parser.add_argument("--sample", type=int, metavar="N", help="draw N mutants of each package")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample; default 0")
+    parser.add_argument(
+        "--explain", action="store_true", help="run nothing, but renew the reasons in the records"
     )
     given = parser.parse_args()
     if unknown := set(given.packages) - set(PACKAGES):
@@ -111,6 +88,8 @@ def main() -> None:
         )
     os.chdir(ROOT)  # mutmut works in the folder of pyproject.toml
     packages = given.packages or list(PACKAGES)
+    if given.explain:
+        sys.exit("\n".join(line for package in packages for line in explain(package)) or 0)
     for pattern in given.only or given.missed or ():
         names = [pattern]
         if given.missed:
@@ -127,23 +106,28 @@ def main() -> None:
     failed = False
     for package in packages:
         start = time.monotonic()
-        run(package, [f"cdmllab.{package}.*"], given.children)
+        path = ROOT / f"results/mutation/{package}.json"
+        before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        draw = f" --sample {given.sample} --seed {given.seed}" if given.sample else ""
+        pattern = f"cdmllab.{package}.*"
+        mutants, tried = run(package, [pattern], given.children, given.sample, given.seed)
+        result = list(verdicts(pattern))
+        if len(result) != tried:
+            sys.exit(f"{package}: the run ended after {len(result)} of {tried} mutants")
         record = {
-            "command": f"python -m tests.mutation.measure {package}",
+            "command": f"python -m tests.mutation.measure {package}{draw}",
             "date": datetime.now(UTC).strftime("%Y-%m-%d"),
             "wall_s": round(time.monotonic() - start),
             "mutmut": version("mutmut"),
             **origin,
-            **summary(
-                package,
-                list(verdicts(f"cdmllab.{package}.*")),
-                yaml.safe_load(WHY.read_text("utf-8")),
-            ),
+            **summary(package, result, yaml.safe_load(WHY.read_text("utf-8"))),
         }
+        if given.sample:
+            record |= estimate(record, mutants, given.seed, before)
         # Not earlier: the tests above must import cdmllab from the folder of the mutants.
         from cdmllab._util.files import write_text
 
-        write_text(ROOT / f"results/mutation/{package}.json", json.dumps(record, indent=1) + "\n")
+        write_text(path, json.dumps(record, indent=1) + "\n")
         unexplained = [one for one in record["survivors"] if not one["reason"]]
         print(
             f"{package}: {record['killed']} of {record['mutants']} killed, {len(unexplained)} "
@@ -169,16 +153,41 @@ def selected(package: str) -> list[str]:
     return [*PACKAGES[package], *without]
 
 
-def run(package: str, names: list[str], children: int) -> None:
-    """Let mutmut create the mutants of all packages and test those in `names`."""
+def run(
+    package: str, names: list[str], children: int, sample: int | None = None, seed: int = 0
+) -> tuple[int, int]:
+    """Let mutmut create the mutants of a package and test those in `names`, or some of them.
+
+    Returns
+    -------
+    The number of mutants in `names`, and of those to be tested.
+    """
     import mutmut.__main__ as mutmut
 
+    collect, counts = mutmut.collect_source_file_mutation_data, (0, 0)
+
+    def some(*, mutant_names: list[str]) -> tuple[list[tuple[Any, str, int | None]], Any]:
+        nonlocal counts
+        found, data = collect(mutant_names=mutant_names)
+        taken = drawn((name for _, name, _ in found), sample or len(found), seed)
+        counts = len(found), len(taken)
+        return [one for one in found if one[1] in taken], data
+
+    mutmut.collect_source_file_mutation_data = some
     config = mutmut.config()
     config.pytest_add_cli_args_test_selection = selected(package)
+    config.only_mutate = [f"src/cdmllab/{package}/*"]
+    if not any((ROOT / "mutants/src/cdmllab" / package).glob("*.meta")):
+        # mutmut takes the plain copies of an earlier package's run for files with mutants.
+        shutil.rmtree(ROOT / "mutants", ignore_errors=True)
     mutmut.get_mutant_runner = lambda workers=1: _server()(
         max_workers=workers, test_runner_class=_tests(), test_runner_args={}
     )
-    mutmut._run(names, children)
+    try:
+        mutmut._run(names, children)
+    finally:
+        mutmut.collect_source_file_mutation_data = collect
+    return counts
 
 
 def _tests() -> type:
@@ -257,7 +266,7 @@ def _server() -> type:
 
 
 def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
-    """File, name and status of the mutants that match a pattern."""
+    """File, name and status of the mutants that match a pattern and were tried."""
     from mutmut.__main__ import walk_mutatable_files
     from mutmut.mutation.data import SourceFileMutationData
     from mutmut.stats import status_by_exit_code
@@ -266,7 +275,7 @@ def statuses(pattern: str) -> Iterator[tuple[Path, str, str]]:
         data = SourceFileMutationData(path=path)
         data.load()
         for name, code in data.exit_code_by_key.items():
-            if fnmatchcase(name, pattern):
+            if code is not None and fnmatchcase(name, pattern):
                 yield path, name, status_by_exit_code[code]
 
 
@@ -290,62 +299,6 @@ def outcomes(pattern: str) -> Iterator[str]:
         if status not in NOTICED:
             yield "\n".join([f"{name}: {status}", *lines])
     yield f"{sum(status in NOTICED for _, status, _ in mutants)} of {len(mutants)} killed"
-
-
-def summary(
-    package: str, result: list[tuple[str, str, list[str]]], why: list[dict[str, str]]
-) -> dict[str, Any]:
-    """The record of a package: total counts, counts by module, and survivors with their reasons.
-
-    Parameters
-    ----------
-    result : the mutants as returned by `verdicts`
-    why : rules with the reasons of survivors, see ``survivors.yaml``
-    """
-    modules: dict[str, dict[str, int]] = {}
-    survivors = []
-    for name, status, lines in result:
-        module, mangled = name.rsplit("__mutmut_", 1)[0].rsplit(
-            ".", 1
-        )  # x_function or xǁClassǁmethod
-        function = ".".join(
-            [module, *mangled.removeprefix("x").removeprefix("_").split("ǁ")]
-        ).replace("..", ".")
-        counts = modules.setdefault(function.split(".")[2], {"mutants": 0, "killed": 0})
-        counts["mutants"] += 1
-        if status in NOTICED:
-            counts["killed"] += 1
-            continue
-        old, new = (
-            " ".join(line[1:].strip() for line in lines if line[0] == sign) for sign in "-+"
-        )
-        change = {"function": function, "from": old, "to": new}
-        fitting = (
-            rule["reason"]
-            for rule in why
-            if all(re.search(rule.get(key, ""), change[key]) for key in change)
-        )
-        survivors.append({**change, "status": status, "reason": next(fitting, "")})
-    mutants, killed = (
-        sum(counts[key] for counts in modules.values()) for key in ("mutants", "killed")
-    )
-    return {
-        "package": f"cdmllab.{package}",
-        "tests": PACKAGES[package],
-        "tests_left_out": [
-            name
-            for file, names in SLOW.items()
-            if file.startswith(tuple(PACKAGES[package]))
-            for name in names
-        ],
-        "not_mutated": NOT_MUTATED,
-        "mutants": mutants,
-        "killed": killed,
-        "of_them_timed_out": sum(status == "timeout" for _, status, _ in result),
-        "score": round(killed / mutants, 4),
-        "modules": modules,
-        "survivors": survivors,
-    }
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from PIL import Image
 from tests.photos.making import Dots, dotted, network
 
 from cdmllab.cli.photos import network_and_evaluation
+from cdmllab.data import folders
 from cdmllab.data.align import TEMPLATE_112
 from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.photos import album, listing, report
@@ -55,6 +56,21 @@ def test_without_folders_or_by_likeness_no_one_is_labelled(people):
     dot_photo(people / "loose.png")
     source = listing.photos_in(people, people=False)
     assert (len(source.photos), source.people, source.left_out) == (10, (), ())
+
+
+def test_clutter_and_patterns_are_left_out_of_photos_as_of_packs(people):
+    for name in ("Ann/@eaDir/0.png", "Ann/._0.png", "__MACOSX/Dan/0.png", "Bob <b>/small_0.png"):
+        dot_photo(people / name)
+    ignore = ["SMALL_*"]
+    listed = folders.listing(people, ignore=ignore)
+    source = listing.photos_in(people, ignore=ignore)
+    assert source.people == listed.names == ("Ann", "Bob <b>", "Cid")
+    assert tuple(photo.path for photo in source.photos) == listed.files
+    assert len(source.photos) == 9
+    assert source.left_out == listed.left_out
+    assert {item.why for item in source.left_out} == {
+        "ignored (@eaDir)", "ignored (.*)", "ignored (__MACOSX)", "ignored (SMALL_*)"
+    }  # fmt: skip
 
 
 def test_folder_without_images_is_refused_with_its_contents(tmp_path):

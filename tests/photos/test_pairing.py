@@ -235,3 +235,18 @@ def test_inspect_reports_faults_of_a_protocol(tmp_path, change, message):
     report = inspect(tmp_path / "p.npz")
     assert report.kind == "protocol"
     assert report.problems == [] if message is None else message in " ".join(report.problems)
+
+
+def test_inspect_states_uneven_folds_of_a_protocol(tmp_path):
+    np.savez(
+        tmp_path / "p.npz",
+        images=np.zeros((6, 8, 8, 3), np.uint8),
+        first=[0, 2, 2],
+        second=[1, 3, 4],
+        same=[1, 1, 0],
+        fold=[0, 1, 1],
+        identity=[0, 0, 1, 1, 2, 2],
+    )
+    report = inspect(tmp_path / "p.npz")
+    assert report.facts["folds"] == "2 of 1 to 2 pairs"
+    assert report.problems == []

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from cdmllab._util import safe_yaml
+from cdmllab._util.nesting import DEEPEST, is_nested
 from cdmllab.errors import DataError, plain, reading
 
 _AT_WORK, _NEW_S = ".lock", 60.0  # the lock in a workshop, and seconds
@@ -66,9 +67,10 @@ def write_text(path: Path | str, text: str) -> None:
 def append_line(path: Path | str, line: str) -> None:
     """Append one line or nothing: a full disk leaves only complete lines.
 
-    The file must have one writer at a time.
+    The file must have one writer at a time. A symbolic link is not followed.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, 0o644)
     try:
         before = os.fstat(descriptor).st_size
         left = memoryview((line + "\n").encode())
@@ -204,17 +206,20 @@ def read_text(path: Path | str, expected: str, *, at_most: int = LARGEST_TEXT) -
         return content.decode()
 
 
-def read_json(path: Path | str) -> Any:
-    """The content of a JSON file.
+def read_json(path: Path | str, *, at_most: int = LARGEST_TEXT) -> Any:
+    """The content of a JSON file of at most this many bytes.
 
     Raises
     ------
     MissingError : there is no such file
-    DataError : it is not JSON in UTF-8, or cannot be read
+    DataError : it is not JSON in UTF-8, is nested too deeply, or cannot be read
     """
-    text = read_text(path, "readable JSON")
+    text = read_text(path, "readable JSON", at_most=at_most)
     with reading(path, "readable JSON"):
-        return json.loads(text)
+        content = json.loads(text)
+    if is_nested(content, deeper_than=DEEPEST):
+        raise DataError(f"{plain(path, 200)} is nested more than {DEEPEST} deep")
+    return content
 
 
 def _escaped(character: str) -> str:

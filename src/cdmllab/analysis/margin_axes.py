@@ -23,9 +23,31 @@ class Curve(NamedTuple):
     """A loss at n places of an axis; each of shape (n,)."""
 
     at: Floats  # the places
-    logit: Floats  # of the positive centre, after the margin
+    target: Floats  # psi, the cosine to the positive centre after the margin
+    logit: Floats  # of the positive centre: psi times the scale, plus the class offset
     slope: Floats  # d(target)/d(cosine), as the loss passes it on to the network
     margin_cos: Floats  # by how much the lead over a negative shrinks, in units of the cosine
+    margin_rad: Floats  # the angle that the margin adds to the target, see `MarginPolicy`
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples that differ in everything that can move a margin.
+
+    Parameters
+    ----------
+    angle_rad : to the target centre, shape (n,)
+    negative_rad : to the nearest negative centre, shape (n,)
+    norm : length of the embedding, shape (n,)
+    labels : identities, shape (n,)
+    class_sizes : training images of each identity, shape (c,)
+    """
+
+    angle_rad: Floats
+    negative_rad: Floats
+    norm: Floats
+    labels: NDArray[np.int64]
+    class_sizes: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -116,6 +138,34 @@ def curve(
     )
 
 
+def over_samples(name: str, samples: Samples, place: Place | None = None) -> Curve:
+    """The values of a loss at given samples, which a training up to `place.progress` precedes.
+
+    The training is that of `curve`; its samples have the angles of `place`, and lengths around its
+    own.
+
+    Raises
+    ------
+    ValueError : a loss without cosines
+    """
+    if name not in names():
+        raise ValueError(f"{name!r} has no curve; there are: {', '.join(names())}")
+    place, sizes = place or Place(), samples.class_sizes
+    policy = _create(name, len(sizes), sizes, place, {})
+    _train(policy, place, sizes, range(round(place.progress * place.batches)))
+    return _look(
+        policy,
+        np.arange(len(samples.labels), dtype=np.float64),
+        theta=torch.from_numpy(samples.angle_rad),
+        negative=torch.from_numpy(samples.negative_rad),
+        norm=torch.from_numpy(samples.norm),
+        labels=torch.from_numpy(samples.labels),
+        place=place,
+        count=len(sizes),
+        middle=int(np.argsort(sizes)[len(sizes) // 2]),
+    )
+
+
 def _over_time(name: str, values: Floats, place: Place, options: dict[str, object]) -> Curve:
     """One loss that goes through a training, looked at on the way."""
     if (np.diff(values) < 0.0).any() or values[0] < 0.0 or values[-1] > 1.0:
@@ -148,7 +198,9 @@ def _create(
 ) -> MarginPolicy:
     known = np.ones(count, dtype=np.int64) if sizes is None else sizes
     given: dict[str, Any] = {"num_identities": count, "embedding_dim": _DIM, **options}
-    return margins.create(name, class_sizes=known, scale=place.scale, **given)
+    # Statistics in float64: KappaFace standardises concentrations, which are all equal here, and
+    # would magnify the rounding of float32.
+    return margins.create(name, class_sizes=known, scale=place.scale, **given).double()
 
 
 def _sizes(values: Floats) -> NDArray[np.int64]:
@@ -162,14 +214,17 @@ def _train(
     policy: MarginPolicy, place: Place, sizes: NDArray[np.int64] | None, batches: range
 ) -> None:
     """Let a loss observe training batches, in which identities are as common as their sizes say."""
+    if type(policy).observe is MarginPolicy.observe:
+        return  # it would look at none of them
     # About 512 samples in a batch if sizes are given, otherwise two of each identity.
     share = np.ones(IDENTITIES) if sizes is None else sizes * (256.0 / sizes.sum())
-    each = torch.from_numpy(np.maximum(np.round(2 * share), 2).astype(np.int64))
+    # Even numbers, so that half of an identity's samples are on each side of its mean.
+    each = torch.from_numpy(2 * np.maximum(np.round(share), 1).astype(np.int64))
     labels = torch.arange(len(each)).repeat_interleave(each)
     n = len(labels)
-    # Half of an identity's samples are on each side of its mean, _SCATTER radians away.
+    # The samples of an identity are _SCATTER radians away from its mean.
     side = torch.cat([torch.arange(int(k)) % 2 for k in each]) * 2.0 - 1.0
-    unit = torch.zeros(n, _DIM)
+    unit = torch.zeros(n, _DIM, dtype=torch.float64)
     unit[:, 0], unit[:, 1] = math.cos(_SCATTER), math.sin(_SCATTER) * side
     theta = torch.full((n,), place.angle_rad, dtype=torch.float64)
     negative = torch.full_like(theta, place.negative_rad)
@@ -223,5 +278,6 @@ def _look(
     negative_offset = 0.0 if offset is None else offset[middle] / scale
     # The lead shrinks at the target, at the negative, and by the difference of their offsets.
     margin = own - target + raised + negative_offset - target_offset
-    parts = (scale * (target + target_offset), slope, margin)
+    added = policy.margin_rad(batch)
+    parts = (target, scale * (target + target_offset), slope, margin, added)
     return Curve(values.copy(), *(part.detach().double().numpy() for part in parts))

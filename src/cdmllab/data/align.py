@@ -11,6 +11,7 @@ from PIL import Image
 from cdmllab._util import files
 from cdmllab._util.files import printable
 from cdmllab.data.crop import Square
+from cdmllab.data.walk import files_in
 from cdmllab.errors import DataError, plain, reader
 
 Floats = NDArray[np.float64]
@@ -220,13 +221,12 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _folder_rows(path: Path) -> Iterator[tuple[str, str, str]]:
     """As `_rows`, for a folder with one file per image; macOS's ``._name`` files are skipped."""
-    for file in sorted(path.glob("*.txt")):
-        if not file.name.startswith("."):
-            yield (
-                printable(file.stem.removesuffix(_SUFFIX)),
-                os.fsdecode(files.read_bytes(file, "a readable file of landmarks")),
-                str(file),
-            )
+    for file in files_in(path, "*.txt"):
+        yield (
+            printable(file.stem.removesuffix(_SUFFIX)),
+            os.fsdecode(files.read_bytes(file, "a readable file of landmarks")),
+            str(file),
+        )
 
 
 def _points(text: str, where: str, hint: str) -> Floats:

@@ -63,11 +63,6 @@ def members(
             yield name, b"".join(_blocks(member, where))
 
 
-def is_clutter(name: str) -> bool:
-    """Whether a member is hidden, or one of those that macOS adds: ``__MACOSX``, ``._name``."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
-
-
 def extract(
     path: Path | str, into: Path | str, *, progress: Callable[[int], None] | None = None
 ) -> int:

@@ -9,14 +9,14 @@ and so on, or as ``att_faces.zip``; scikit-learn's `fetch_olivetti_faces` has th
 import numpy as np
 
 from cdmllab.data import paths, registry
-from cdmllab.data.archives import is_clutter, members
+from cdmllab.data.archives import members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
 from cdmllab.data.identity_protocols import disjoint_pairs
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet
-from cdmllab.data.walk import natural
+from cdmllab.data.walk import is_clutter, natural
 from cdmllab.errors import DataError, optional
 
 FOLDS = 10

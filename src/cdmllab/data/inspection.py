@@ -15,7 +15,7 @@ from cdmllab.data.folders import below, listing
 from cdmllab.data.packing import REPORT
 from cdmllab.data.packs import Pack, read_property
 from cdmllab.data.packwriter import CHECKSUMS
-from cdmllab.data.walk import LeftOut, summary
+from cdmllab.data.walk import LeftOut, files_in, summary
 from cdmllab.errors import DataError, reading
 
 Progress = Callable[[int, int], None]
@@ -59,7 +59,7 @@ def inspect(
         raise DataError(f"{path} does not exist")
     # The kind by path and content; a folder with a .rec is a pack, any other has identity folders.
     if path.is_dir():
-        kind = "pack" if any(path.glob("*.rec")) else "folder"
+        kind = "pack" if files_in(path, "*.rec") else "folder"
     elif path.suffix == ".npz" and protocol_checks.is_protocol(path):
         kind = "protocol"
     elif path.suffix in (".bin", ".npz"):
@@ -167,19 +167,9 @@ class _Inspection(NamedTuple):
         facts["pairs"] = f"{len(source.same):,} ({genuine:,} genuine, {impostor:,} impostor)"
         jpegs = sum(isinstance(image, bytes) for image in source.images)
         facts["stored as"] = "JPEG" if jpegs == count else f"pixels ({count - jpegs:,})"
-        # Papers report ten folds of equal size, each with as many genuine as impostor pairs.
-        if len(source.same) % bins.FOLDS:
-            problems.append(
-                f"{len(source.same):,} pairs cannot be divided into {bins.FOLDS} equal folds"
-            )
-        else:
-            by_fold = source.same.reshape(bins.FOLDS, -1).sum(axis=1)
-            if (by_fold * 2 != len(source.same) // bins.FOLDS).any():
-                counts = ", ".join(str(count) for count in by_fold)
-                problems.append(
-                    f"the numbers of genuine and impostor pairs differ within a fold (genuine: "
-                    f"{counts})"
-                )
+        described, faults = protocol_checks.in_a_row(source.same, bins.FOLDS)
+        facts["folds"] = described
+        problems += faults
         not_upright: list[str] = []
 
         def read(k: int) -> NDArray[np.uint8]:

@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from cdmllab._util.files import read_record, sha256
 from cdmllab.data import lfw_lists, paths, registry
-from cdmllab.data.archives import is_clutter, members
+from cdmllab.data.archives import members
 from cdmllab.data.crop import Box, Square, crop, part_of, resize
 from cdmllab.data.decode import Colour, decode, stored
 from cdmllab.data.folders import below
 from cdmllab.data.pairs import Pairs
 from cdmllab.data.sets import ArraySet, Subset, without
-from cdmllab.data.walk import natural
+from cdmllab.data.walk import is_clutter, natural
 from cdmllab.errors import DataError
 
 _ENTRY = registry.get("lfw")

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from cdmllab.data import paths, registry
-from cdmllab.data.archives import is_clutter, members
+from cdmllab.data.archives import members
 from cdmllab.data.crop import resize
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
 from cdmllab.data.sets import ArraySet
-from cdmllab.data.walk import natural
+from cdmllab.data.walk import is_clutter, natural
 from cdmllab.errors import DataError
 
 _ENTRY = registry.get("omniglot")

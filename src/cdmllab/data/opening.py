@@ -9,6 +9,7 @@ from cdmllab.data.decode import Colour, stored
 from cdmllab.data.encoded import EncodedSet
 from cdmllab.data.packs import Pack
 from cdmllab.data.sets import TrainingSet
+from cdmllab.data.walk import files_in
 from cdmllab.errors import DataError
 
 
@@ -44,13 +45,11 @@ def open_set(path: Path | str, *, colour: Colour = "RGB") -> TrainingSet:
     if not path.exists():
         raise DataError(f"{path} does not exist")
     # From the format that is easiest to recognise to the one that fits any folder.
-    if path.suffix == ".rec" or (path.is_dir() and any(path.glob("*.rec"))):
+    if path.suffix == ".rec" or (path.is_dir() and files_in(path, "*.rec")):
         return Pack(path, colour=colour)
     if path.name.endswith(webdataset.ENDINGS) or _holds(path, *webdataset.ENDINGS):
         return webdataset.WebDataset(path, colour=colour)
-    if path.suffix == ".parquet" or (
-        path.is_dir() and next(path.rglob("*.parquet"), None) is not None
-    ):
+    if path.suffix == ".parquet" or (path.is_dir() and files_in(path, "**/*.parquet")):
         return parquet.ParquetSet(path, colour=colour)
     if lmdb_sets.is_environment(path):
         return lmdb_sets.LmdbSet(path, colour=colour)
@@ -62,4 +61,4 @@ def open_set(path: Path | str, *, colour: Colour = "RGB") -> TrainingSet:
 
 
 def _holds(path: Path, *endings: str) -> bool:
-    return path.is_dir() and any(file.name.endswith(endings) for file in path.iterdir())
+    return path.is_dir() and any(f.name.endswith(endings) for f in files_in(path, "*"))

@@ -19,6 +19,7 @@ from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import read_rows
 from cdmllab.data.recordio import RecordFile, read_index
 from cdmllab.data.sets import LARGEST_LABEL, checked
+from cdmllab.data.walk import files_in
 from cdmllab.errors import DataError, reader
 
 _NUMBER = re.compile("-?[0-9]{1,18}", re.ASCII)
@@ -245,7 +246,7 @@ def rec_file(path: Path) -> Path:
         return path
     if not path.is_dir():
         raise DataError(f"{path} does not exist")
-    rec_files = sorted(path.glob("*.rec"))
+    rec_files = files_in(path, "*.rec")
     if (path / "train.rec") in rec_files:  # of several, the one that every reader expects
         return path / "train.rec"
     if len(rec_files) != 1:

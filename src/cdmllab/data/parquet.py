@@ -16,7 +16,7 @@ import numpy as np
 from cdmllab.data import bins
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet, numbered
-from cdmllab.data.walk import natural
+from cdmllab.data.walk import files_in
 from cdmllab.errors import DataError, optional, reader
 
 IMAGE, LABEL = ("image", "img", "jpg"), ("label", "identity", "cls", "class", "id")
@@ -107,7 +107,7 @@ def files(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    parquet_files = sorted(path.rglob("*.parquet"), key=lambda file: natural(file.as_posix()))
+    parquet_files = files_in(path, "**/*.parquet")
     if not parquet_files:
         raise DataError(f"{path} contains no .parquet files")
     return parquet_files

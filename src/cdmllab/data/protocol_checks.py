@@ -1,6 +1,6 @@
-"""Describe and check a protocol of plain arrays.
+"""Describe and check a protocol of plain arrays, and the folds of any verification pairs.
 
-Its arrays are ``images``, ``first``, ``second``, ``same`` and optionally ``fold`` and ``identity``.
+The arrays are ``images``, ``first``, ``second``, ``same`` and optionally ``fold`` and ``identity``.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab.data import npz
+from cdmllab.data import npz, pairs
 from cdmllab.errors import DataError
 
 REQUIRED, OPTIONAL = ("images", "first", "second", "same"), ("fold", "identity")
@@ -70,10 +70,44 @@ def inspect(path: Path) -> tuple[dict[str, str], list[str]]:
     facts = {
         "images": f"{n:,} of {width} x {height}, {'grey' if channels == 1 else 'colour'}",
         "pairs": f"{count:,} ({genuine:,} genuine, {count - genuine:,} impostor)",
-        "folds": "none" if fold is None else f"{len(np.unique(fold)):,}",
+        "folds": "none" if fold is None else sizes(fold),
         "people": "not known" if identity is None else f"{len(np.unique(identity)):,}",
     }
     return facts, _problems(n, first, second, same != 0, fold, identity)
+
+
+def sizes(fold: Ints) -> str:
+    """The number of folds and the pairs in each, as ``10 of 600 pairs``.
+
+    Folds may be of different sizes: an accuracy is the mean over folds, whatever their sizes.
+    """
+    counts = np.unique(fold, return_counts=True)[1]
+    if not len(counts):
+        return "0"
+    least, most = int(counts.min()), int(counts.max())
+    spread = f"{most:,}" if least == most else f"{least:,} to {most:,}"
+    return f"{len(counts):,} of {spread} pairs"
+
+
+def in_a_row(same: NDArray[np.bool_], folds: int) -> tuple[str, list[str]]:
+    """Describe folds that follow one another in a list of pairs, and list their problems.
+
+    Where all folds have the same size, each must have as many genuine as impostor pairs, as in the
+    published bins. Of other folds only those of a single kind are a problem.
+    """
+    try:
+        fold = pairs.in_folds(len(same), folds)
+    except ValueError as error:
+        return "none", [str(error)]
+    count, genuine = np.bincount(fold), np.bincount(fold, weights=same).astype(np.int64)
+    uneven = bool((count != count[0]).any())
+    wrong = (genuine == 0) | (genuine == count) if uneven else 2 * genuine != count
+    if not wrong.any():
+        return sizes(fold), []
+    listed = ", ".join(str(number) for number in genuine)
+    return sizes(fold), [
+        f"the numbers of genuine and impostor pairs differ within a fold (genuine: {listed})"
+    ]
 
 
 def _problems(

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable
 from fnmatch import translate
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cdmllab._util.files import printable
@@ -150,6 +150,20 @@ def walk(
     return folders, left
 
 
+def is_clutter(name: str) -> bool:
+    """Whether a path, or a folder in it, is one of `IGNORED`, as in archives made on a Mac."""
+    return any(_CLUTTER(part, part) is not None for part in PurePosixPath(name).parts)
+
+
+def files_in(folder: Path, pattern: str) -> list[Path]:
+    """The files below a folder that match a glob pattern, without clutter, in natural order.
+
+    A copy made on a Mac has a ``._train.rec`` next to each ``train.rec``.
+    """
+    found = (file for file in folder.glob(pattern) if not is_clutter(str(file.relative_to(folder))))
+    return sorted(found, key=lambda file: natural(file.as_posix()))
+
+
 def summary(left: Iterable[LeftOut]) -> list[str]:
     """A line per reason, most frequent first, as ``3 (p1/a.heic, ...): .heic images ...``."""
     groups: dict[str, list[str]] = {}
@@ -180,6 +194,9 @@ class _Ignore:
         if not (self._any.match(name) or self._any.match(below)):
             return None
         return next(p for p, each in self._each if each.match(name) or each.match(below))
+
+
+_CLUTTER = _Ignore(IGNORED)
 
 
 def _reason(

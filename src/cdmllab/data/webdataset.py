@@ -23,7 +23,7 @@ from cdmllab._util.files import read_record, replacing, write_text
 from cdmllab.data.archives import Bounded, unpack_limit
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet
-from cdmllab.data.walk import natural
+from cdmllab.data.walk import files_in, is_clutter
 from cdmllab.errors import DataError, plain, reader
 
 INDEX = ".cdmllab-index"
@@ -125,12 +125,10 @@ def shards(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    files = (
-        [file for file in path.iterdir() if file.name.endswith(ENDINGS)] if path.is_dir() else []
-    )
+    files = [file for file in files_in(path, "*") if file.name.endswith(ENDINGS)]
     if not files:
         raise DataError(f"{path} contains no shards ({', '.join(ENDINGS)})")
-    return sorted(files, key=lambda file: natural(file.name))
+    return files
 
 
 def _indexed(shard: Path) -> tuple[Path, _Index]:
@@ -183,7 +181,7 @@ def _samples(tar: Path) -> _Index:
         while (member := archive.next()) is not None:
             # Else tarfile keeps every member, of which there may be millions.
             archive.members.clear()  # type: ignore[attr-defined]
-            if not member.isreg():
+            if not member.isreg() or is_clutter(member.name):
                 continue
             # In a tar, image and label are separate members
             # in any order, joined by their common key.

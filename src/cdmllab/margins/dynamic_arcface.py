@@ -1,4 +1,4 @@
-"""ArcFace with dynamic margins: one for each size of class."""
+"""ArcFace with dynamic margins: the rarer an identity, the larger its angle."""
 
 from numpy.typing import ArrayLike
 from torch import Tensor

@@ -4,6 +4,16 @@ from cdmllab.errors import optional
 
 with optional("plots", "a figure"):
     from cdmllab.margins import label
+    from cdmllab.plots.atlas import (
+        FAMILY_COLOURS,
+        FAMILY_WORDS,
+        family_rows,
+        labelled_lines,
+        likeness_map,
+        small_multiples,
+        stacked,
+        timeline,
+    )
     from cdmllab.plots.contact import Drawing, contact_sheet
     from cdmllab.plots.curves import angle_histogram, decision_regions, margin_costs, target_logits
     from cdmllab.plots.easiness import (
@@ -27,6 +37,7 @@ with optional("plots", "a figure"):
     from cdmllab.plots.layout import byte_layout, landmarks
     from cdmllab.plots.margin_effect import caps, over_margin
     from cdmllab.plots.networks import costs, latencies, receptive_fields, residual_block, shares
+    from cdmllab.plots.quality import discard_curves, factor_correlations
     from cdmllab.plots.sphere import facing, sphere
     from cdmllab.plots.style import COLOURS, IDENTITY_COLOURS, colour, figure
     from cdmllab.plots.training import (
@@ -40,6 +51,8 @@ with optional("plots", "a figure"):
 
 __all__ = [
     "COLOURS",
+    "FAMILY_COLOURS",
+    "FAMILY_WORDS",
     "IDENTITY_COLOURS",
     "Drawing",
     "Line",
@@ -58,17 +71,22 @@ __all__ = [
     "decision_regions",
     "degrees_axis",
     "differences",
+    "discard_curves",
     "easiness_map",
     "error_rates",
     "error_sheet",
     "facing",
+    "factor_correlations",
+    "family_rows",
     "figure",
     "flat_map",
     "guess_against_truth",
     "images",
     "label",
+    "labelled_lines",
     "landmarks",
     "latencies",
+    "likeness_map",
     "lines",
     "margin_costs",
     "margins_against_difficulty",
@@ -87,8 +105,11 @@ __all__ = [
     "sample_paths",
     "score_histogram",
     "shares",
+    "small_multiples",
     "spectra",
     "sphere",
+    "stacked",
     "target_logits",
+    "timeline",
     "training_curves",
 ]

@@ -79,9 +79,9 @@ def colour(name: str) -> str:
 
 
 def figure(
-    columns: int = 1, *, width: float = 7.2, height: float = 2.8
+    columns: int = 1, *, rows: int = 1, width: float = 7.2, height: float = 2.8
 ) -> tuple[Figure, list[Axes]]:
-    """Create a figure in the book's style with its axes in a row; width and height in inches.
+    """Create a figure in the book's style with its axes, row by row; width and height in inches.
 
     The style stays active for the rest of the process, because a notebook renders its figures only
     after the cell has finished.
@@ -95,6 +95,6 @@ def figure(
     import matplotlib.pyplot as plt
 
     drawn, axes = plt.subplots(
-        1, columns, figsize=(width, height), layout="constrained", squeeze=False
+        rows, columns, figsize=(width, height), layout="constrained", squeeze=False
     )
-    return drawn, list(axes[0])
+    return drawn, list(axes.flat)

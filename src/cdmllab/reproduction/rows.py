@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from cdmllab import results
 from cdmllab.data import registry
 from cdmllab.errors import CdmlLabError, did_you_mean
-from cdmllab.results import published
+from cdmllab.results import published, records
 
 DEMO = "demo"
 # One protocol only: rendering the faces of another would take as long as the training.
@@ -148,7 +148,7 @@ def _recorded() -> bool:
 
 
 def _groups(record: str) -> Sequence[Mapping[str, Any]]:
-    groups: Sequence[Mapping[str, Any]] = results.load(f"sweeps/{record}")["stages"][0]["groups"]
+    groups: Sequence[Mapping[str, Any]] = records.load(record)["stages"][0]["groups"]
     return groups
 
 

@@ -289,7 +289,7 @@ def _torchrun(work: RowWork, row_plan: RowPlan, processes: int, within: Path) ->
     """Train in several processes, continuing a run that was started before."""
     config = row_plan.config.flat()
     # Continue the last run with the same config, or start a new one.
-    started = [run for run in Run.list(within) if run.config == config] if within.is_dir() else []
+    started = [run for run in Run.list(within) if run.has(config)] if within.is_dir() else []
     file = work.folder / "config.yaml"
     write_text(file, yaml.safe_dump(config, sort_keys=False))
     arguments = ["--resume", str(started[-1].folder)] if started else [str(file)]

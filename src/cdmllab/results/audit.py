@@ -7,11 +7,12 @@ from typing import Any
 
 from cdmllab import results
 from cdmllab._util.files import read_json, read_text
-from cdmllab.errors import CdmlLabError, reading
+from cdmllab.errors import LONGEST_OWN, CdmlLabError, plain, reading
 from cdmllab.provenance import git, is_unknown
 from cdmllab.results import sweeps
 
 SWEEPS, MUTATION = "sweeps", "mutation"
+_MOST_COMMITS = 1000  # named in a record
 LEAST_KILLED = 0.9  # of the mutants
 _NEEDED = ("command", "git_commit", "git_dirty", "versions")
 _SHA = re.compile(r"[0-9a-f]{7,64}")  # git might take anything else for an option
@@ -60,10 +61,9 @@ def check(
                     faults += [f"{name}: {fault}" for fault in _provenance(record)]
                     if path.parent.name == MUTATION:
                         faults += [f"{name}: {fault}" for fault in _mutation(record)]
+                faults += [f"{name}: {fault}" for fault in history.faults(record)]
         except CdmlLabError as error:
             faults.append(str(error))
-            continue
-        faults += [f"{name}: {fault}" for fault in history.faults(record)]
     # Chapters that were run for the published book carry their provenance in the notebook.
     for path in sorted(where.rglob("*.ipynb")):
         name = path.relative_to(where).as_posix()
@@ -89,7 +89,11 @@ def check(
             and not (where / SWEEPS / f"{name}.json").is_file()
         ):
             faults.append(f"{page.name} cites {name}, but there is no such record")
-    return seen, faults
+    # Names and values of a record may be of any length, and contain line breaks.
+    return (
+        {kind: [plain(name, 200) for name in names] for kind, names in seen.items()},
+        [plain(fault, LONGEST_OWN) for fault in faults],
+    )
 
 
 def _provenance(record: dict[str, Any]) -> Iterator[str]:
@@ -124,6 +128,9 @@ class _History:
         if not self._complete:
             return []
         named = sorted(set(_commits(record)))
+        # Each look-up is a process.
+        if len(named) > _MOST_COMMITS:
+            return [f"names {len(named):,} commits; at most {_MOST_COMMITS:,} are looked up"]
         for sha in named:
             if sha not in self._known:
                 self._known[sha] = (

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab import results
-from cdmllab.errors import CdmlLabError, did_you_mean
+from cdmllab.errors import CdmlLabError, did_you_mean, reading
 from cdmllab.provenance import is_unknown
+from cdmllab.results import records
 from cdmllab.results.paired import Difference, paired
 from cdmllab.sweeps import expand, record, spec
 from cdmllab.sweeps.expand import Done
@@ -25,12 +26,12 @@ class Recorded:
 
     Raises
     ------
-    CdmlLabError : there is no such record
+    CdmlLabError : there is no such record, or a value in it has an impossible type or size
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.record = results.load(f"sweeps/{name}")
+        self.record = records.load(name)
 
     def arms(self, stage: str) -> list[str]:
         """The arms of a stage, in the order of the spec."""
@@ -65,6 +66,12 @@ class Recorded:
                         f"sweep {self.name}, stage {stage}: {arm} was not evaluated on "
                         f"{name!r}{hint}"
                     )
+                if measure not in run["measures"][name]:
+                    hint = did_you_mean(measure, run["measures"][name])
+                    raise CdmlLabError(
+                        f"sweep {self.name}, stage {stage}: {arm} has no {measure!r} on "
+                        f"{name!r}{hint}"
+                    )
             rows.append([run["measures"][name][measure] for name in names])
         values: Floats = np.array(rows, dtype=np.float64).mean(axis=1)
         return values
@@ -72,7 +79,7 @@ class Recorded:
     def folds(self, stage: str, arm: str, protocol: str, seed: int) -> list[float]:
         """The accuracy of each fold of a protocol, for one seed."""
         for run in self._group(stage, arm)["runs"]:
-            if run["seed"] == seed and protocol in run["per_fold"]:
+            if run["seed"] == seed and protocol in run.get("per_fold", {}):
                 return list(run["per_fold"][protocol])
         raise CdmlLabError(
             f"sweep {self.name}, stage {stage}: {arm}, seed {seed} has no folds of {protocol!r}"
@@ -165,15 +172,16 @@ def trained_as_published(preset: str, folder: Path | None = None) -> dict[str, F
     current = record.plain_config(presets.load(preset).flat())
     values: dict[str, list[float]] = {}
     for path in sorted(((folder or results.folder()) / "sweeps").glob("*.json")):
-        for stage in results.load(f"sweeps/{path.stem}", folder)["stages"]:
+        for stage in records.load(path.stem, folder)["stages"]:
             for group in stage["groups"]:
                 if record.comparable(group["config"], current) == current:
                     for run in group["runs"]:
                         _collect(run["measures"], values)
     for path in sorted(((folder or results.folder()) / "reproductions").glob("*.json")):
-        reproduction = results.load(f"reproductions/{path.stem}", folder)
-        if record.comparable(reproduction["config"], current) == current:
-            _collect(reproduction["measures"], values)
+        with reading(path, "a record of a reproduction"):
+            reproduction = results.load(f"reproductions/{path.stem}", folder)
+            if record.comparable(reproduction["config"], current) == current:
+                _collect(reproduction["measures"], values)
     return {key: np.array(of_runs) for key, of_runs in values.items()}
 
 
@@ -188,7 +196,7 @@ def faults(name: str, folder: Path | None = None) -> list[str]:
     results_folder = folder or results.folder()
     path = results_folder / f"sweeps/{name}.json"
     recorded, current = (
-        results.load(f"sweeps/{name}", results_folder),
+        records.load(name, results_folder),
         spec.load(path.with_suffix(".yaml")),
     )
     faults: list[str] = []

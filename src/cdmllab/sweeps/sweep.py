@@ -8,14 +8,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from cdmllab._util.files import is_file, read_bytes, write_text
 from cdmllab._util.processes import GUARD, refuse_while_imported
-from cdmllab.errors import CdmlLabError, DataError, cause, plain
+from cdmllab.errors import LONGEST, CdmlLabError, DataError, cause, plain
 from cdmllab.evaluate import Measures
 from cdmllab.runs import Run, root
 from cdmllab.sweeps import engines, expand
@@ -36,8 +36,8 @@ class TaskState:
 
     task: str
     state: State
-    attempts: int = 0
-    seconds: float | None = None
+    attempts: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seconds: Annotated[float, Field(ge=0.0, lt=1e12)] | None = None
     run: str | None = None
     evaluations: dict[str, str] = field(default_factory=dict)
     exports: dict[str, str] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class Sweep:
                 outcome.evaluations,
                 outcome.exports,
             )
-        message = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = plain(f"{type(error).__name__}: {error}", LONGEST)
         if isinstance(error, BrokenProcessPool):
             message = (
                 f"its process was killed or ran out of memory; if a script runs the sweep, {GUARD}"
@@ -267,7 +267,7 @@ def measures(evaluation: Measures) -> dict[str, float]:
 
 def line(row: TaskState) -> str:
     """Format a row as a line of text."""
-    parts = [f"{row.task:44} {row.state}"]
+    parts = [f"{plain(row.task, 200):44} {row.state}"]
     if row.seconds is not None:
         parts.append(f"{row.seconds:7.1f} s")
     for name, path in row.evaluations.items():
@@ -279,5 +279,5 @@ def line(row: TaskState) -> str:
     if row.attempts > 1:
         parts.append(f"attempt {row.attempts}")
     if row.error:
-        parts.append(row.error)
+        parts.append(plain(row.error))
     return "  ".join(parts)

@@ -88,7 +88,7 @@ def _unfinished(config: Config, within: Path | None) -> Run | None:
     if next(Run.finished(flat, within=within, report=_quietly), None) is not None:
         return None
     for run in reversed(list(Run.list(within, _quietly))):
-        if run.config == flat and _free(run):
+        if run.has(flat) and _free(run):
             return run
     return None
 

@@ -25,6 +25,7 @@ from cdmllab.training.shards import State, Strict
 FOLDER, CHECKSUMS = "checkpoints", "files.json"
 FORMAT: Final = "cdmllab-files-1"
 OLD = "an earlier version wrote it in a format that can run code when it is read, so it is not read"
+_OLD_INDEX = ".metadata"  # of torch.distributed.checkpoint, a pickle
 _SPARE = 16 << 20  # bytes allowed for headers and for tensors that are not read
 _CHUNK = 1 << 20
 # Eight digits, as written, or more in a very long run.
@@ -92,14 +93,27 @@ def read(folder: Path, state: State) -> None:
     with _together():
         problem = damage(folder, shards.nbytes(state)) if _first() else ""
         if problem == OLD:
-            raise DataError(
-                f"{folder}: {OLD}; train again with --redo, or evaluate and export the network "
-                f"next to it"
-            )
+            raise _old(folder)
         if problem:
             raise DataError(f"{folder} is damaged ({problem})")
     with _together():
         shards.read(folder, state)
+
+
+def require_bytes(folder: Path, count: int) -> None:
+    """Raise unless the tensors of a folder may have so many bytes, before memory is taken for them.
+
+    Raises
+    ------
+    DataError : the files are smaller, missing or in an old format
+    """
+    if os.path.lexists(folder / _OLD_INDEX):
+        raise _old(folder)
+    stored = sum(path.lstat().st_size for path in folder.glob("rank-*.safetensors"))
+    if stored < count:
+        raise DataError(
+            f"{plain(folder, 200)} has tensors of {stored:,} bytes; at least {count:,} are needed"
+        )
 
 
 def load(run: Path, state: State, report: Callable[[str], None]) -> int | None:
@@ -145,8 +159,7 @@ def damage(folder: Path, expected: int | None = None) -> str:
     folder : of the checkpoint
     expected : bytes of the state to be filled; a folder with far more is not read
     """
-    # The index of torch.distributed.checkpoint, which is a pickle.
-    if os.path.lexists(folder / ".metadata"):
+    if os.path.lexists(folder / _OLD_INDEX):
         return OLD
     try:
         sums = shards.parsed(folder / CHECKSUMS, Sums).files
@@ -167,6 +180,12 @@ def damage(folder: Path, expected: int | None = None) -> str:
     return next(
         (problem for name, entry in sums.items() if (problem := _changed(folder / name, entry))),
         "",
+    )
+
+
+def _old(folder: Path) -> DataError:
+    return DataError(
+        f"{folder}: {OLD}; train again with --redo, or evaluate and export the network next to it"
     )
 
 

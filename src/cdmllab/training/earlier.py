@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from cdmllab import backbones
 from cdmllab.data.sets import TrainingSet
-from cdmllab.errors import CdmlLabError, DataError, reading
-from cdmllab.runs import CONFIG, Run
+from cdmllab.errors import CdmlLabError, DataError, plain, reading
+from cdmllab.runs import CONFIG, RECORD, Run
 from cdmllab.training import datasets, inputs, presets, yaml_header
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place
@@ -38,6 +39,36 @@ def config(run: Run) -> Config:
             return Config.parse(run.config)
         except ValidationError as error:
             raise DataError(f"{path}: {yaml_header.complaint(error, 'config')}") from None
+
+
+def num_identities(run: Run) -> int:
+    """The number of identities that a finished run was trained on.
+
+    Raises
+    ------
+    DataError : its record does not say
+    """
+    count: int | None = run.record.get("num_identities")
+    if count is None:
+        raise DataError(f"{run.folder / RECORD} has no num_identities, as a finished run's has")
+    return count
+
+
+def precision(run: Run) -> backbones.Precision | None:
+    """The precision in which a run was started; None before it was chosen.
+
+    Raises
+    ------
+    DataError : its record names another
+    """
+    name = run.record.get("precision")
+    known = {one: one for one in get_args(backbones.Precision)}
+    if name is not None and name not in known:
+        raise DataError(
+            f"{run.folder / RECORD}: precision must be one of {', '.join(known)}, got "
+            f"{plain(name, 40)}"
+        )
+    return None if name is None else known[name]
 
 
 def fingerprint(requested: Config, source: TrainingSet) -> dict[str, Any]:

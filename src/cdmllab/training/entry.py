@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from cdmllab import margins
+from cdmllab._util import links
 from cdmllab._util.processes import refuse_while_imported
 from cdmllab.backbones import Backbone, weights
 from cdmllab.data.sets import TrainingSet
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, reading
 from cdmllab.heads import Head, sharded_state_dict
 from cdmllab.preprocessing import apply, require, standard
-from cdmllab.runs import Run
+from cdmllab.runs import FOLDER, Run
 from cdmllab.training import checkpoint, datasets, earlier, holding, learnable
 from cdmllab.training.config import Config
 from cdmllab.training.distributed import Place, place
@@ -126,9 +127,7 @@ def train(
                 run = resume or _begin(config, within, here)
                 with holding.held(run, here, again=resume is not None):
                     # A run keeps the precision it was started in, even on another machine.
-                    precision = here.agree(
-                        run.record.get("precision") or config.speed.on(here.device)
-                    )
+                    precision = here.agree(earlier.precision(run) or config.speed.on(here.device))
                     if here.first:
                         run.note(data=data, precision=precision)
                     _fit(
@@ -172,14 +171,14 @@ def load(run: Run) -> Trained:
     """
     release = released(run)
     config = earlier.config(run)
+    dim, count = config.backbone.embedding_dim, earlier.num_identities(run)
+    if _has_centres(config):
+        # Of at least two bytes a value: a false count must not take memory.
+        checkpoint.require_bytes(run.folder / HEAD, 2 * dim * count)
     # Building draws random weights: leave the caller's random state as it was.
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), reading(run.folder, "a readable run"):
         backbone, _ = weights.load_release(release)
-        head = config.loss.build(
-            embedding_dim=config.backbone.embedding_dim,
-            num_identities=int(run.record["num_identities"]),
-            seed=config.seed,
-        )
+        head = config.loss.build(embedding_dim=dim, num_identities=count, seed=config.seed)
     state = sharded_state_dict(head)
     if state:  # a pair loss has no parameters
         checkpoint.read(run.folder / HEAD, state)
@@ -191,8 +190,9 @@ def released(run: Run) -> Path:
 
     Raises
     ------
-    ValueError : the run is not finished
+    ValueError : the run is not finished, or its folder contains a link
     """
+    links.refuse(run.folder, FOLDER)
     if run.status != "finished":
         raise ValueError(
             f"{run.folder} is {run.status}: only a finished run has a released network"
@@ -319,8 +319,7 @@ def _check(config: Config, here: Place) -> None:
     # One missing protocol is enough for an error.
     for name, instructions in config.watch.missing().items():
         raise CdmlLabError(f"watch.protocols needs {name}: {instructions}")
-    no_pairs = (*margins.names(), *margins.recipes())  # losses with class centres
-    if config.watch.truth_every and (here.world_size > 1 or config.loss.name not in no_pairs):
+    if config.watch.truth_every and (here.world_size > 1 or not _has_centres(config)):
         raise CdmlLabError(
             "watch.truth_every needs all class centres: train in one process, without a pair loss"
         )
@@ -335,6 +334,11 @@ def _check(config: Config, here: Place) -> None:
         raise CdmlLabError(
             "several processes train in float32 or bfloat16: in float16 each would skip other steps"
         )
+
+
+def _has_centres(config: Config) -> bool:
+    """Whether the loss has class centres; a loss of pairs has none."""
+    return config.loss.name in (*margins.names(), *margins.recipes())
 
 
 def keep(run: Run, config: Config, backbone: Backbone) -> None:

@@ -106,7 +106,7 @@ def _where(config: Config, within: Path | None) -> str:
     """Where a config is being trained, if its run exists yet."""
     flat = config.flat()
     for run in reversed(list(Run.list(within))):
-        if run.status == "running" and run.config == flat:
+        if run.status == "running" and run.has(flat):
             return f" in {run.folder}"
     return ""
 

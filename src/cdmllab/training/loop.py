@@ -270,7 +270,8 @@ class Trainer:
             ) * self.steps_an_epoch - self.loader.left // self.config.accumulate
             if not 0 <= self.step <= self.steps:
                 raise ValueError(f"it is at step {self.step:,} of {self.steps:,}")
+            self._before = max(0.0, float(state["seconds"]))
         # So that `steps_taken` continues from the number of the checkpoint.
         self._offset = steps_taken - self.step
         self.clock.reset()
-        self._began, self._before = perf_counter(), max(0.0, state["seconds"])
+        self._began = perf_counter()

@@ -19,6 +19,7 @@ from cdmllab.book.widgets import (
     Hypersphere,
     TargetLogit,
     Threshold,
+    TwoLosses,
     unpacked,
 )
 from cdmllab.book.widgets.cdml_at_work import ANGLES_DEG
@@ -256,3 +257,20 @@ def test_sprite_has_each_frame_in_its_place():
         row, column = divmod(int(np.ravel_multi_index(at_axes, SHAPE)), face.columns)
         frame = sheet[row * size : (row + 1) * size, column * size : (column + 1) * size]
         assert np.abs(frame - drawn.numpy()).mean() < 12  # a WebP of quality 60
+
+
+def test_two_losses_show_the_same_sample_to_both():
+    """AdaFace's z is 0.5 at length 75, and MagFace's margin 0.45 + 0.35 * 0.65."""
+    shown = TwoLosses(first="adaface", second="magface", length=75.0, s=10.0, theta_deg=60.0)
+    adaface, magface = (values.psi[0] for values in shown.curves([60.0]))
+    theta = math.radians(60.0)
+    assert adaface == pytest.approx(math.cos(theta - 0.2) - 0.6, rel=1e-6)
+    assert magface == pytest.approx(math.cos(theta + 0.45 + 0.35 * 0.65), rel=1e-6)
+
+
+def test_question_of_two_losses_has_the_answer_that_the_chapter_gives():
+    """At 40 degrees a longer embedding wakes the sample up; at 75 it weakens the gradient."""
+    for theta_deg, rises in ((40.0, True), (75.0, False)):
+        short, long = (TwoLosses(length=length).curves([theta_deg]) for length in (20.0, 100.0))
+        for before, after in zip(short, long, strict=True):
+            assert bool(after.pull[0] > before.pull[0]) is rises

@@ -16,10 +16,19 @@ with optional("book", "a widget"):
     from cdmllab.book.widgets.hypersphere import Hypersphere
     from cdmllab.book.widgets.target_logit import TargetLogit
     from cdmllab.book.widgets.threshold import Threshold
+    from cdmllab.book.widgets.two_losses import TwoLosses
 
 WIDGETS: dict[str, type[Widget]] = {
     widget.name: widget
-    for widget in (TargetLogit, DecisionBoundary, CdmlAtWork, Hypersphere, Threshold, FaceLab)
+    for widget in (
+        TargetLogit,
+        DecisionBoundary,
+        CdmlAtWork,
+        Hypersphere,
+        Threshold,
+        FaceLab,
+        TwoLosses,
+    )
 }
 
 
@@ -41,6 +50,7 @@ __all__ = [
     "Hypersphere",
     "TargetLogit",
     "Threshold",
+    "TwoLosses",
     "Widget",
     "names",
     "packed",

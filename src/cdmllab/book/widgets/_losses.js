@@ -116,7 +116,21 @@ const losses = (() => {
     };
   };
 
+  // Values at half-degree steps, split where another piece of the loss begins, because a curve may jump there: lists of
+  // [degrees, values].
+  const pieces = (name, v) => {
+    const tag = (deg) => at(name, (deg * PI) / 180, v).branch;
+    const bounds = [0, ...margins.edges(tag, 0, 180, 360).flat(), 180];
+    const parts = [];
+    for (let i = 0; i < bounds.length; i += 2) {
+      const [a, b] = [bounds[i], bounds[i + 1]];
+      const inside = Array.from({ length: 361 }, (_, k) => k / 2).filter((deg) => deg > a && deg < b);
+      parts.push([a, ...inside, b].map((deg) => [deg, at(name, (deg * PI) / 180, v)]));
+    }
+    return parts;
+  };
+
   const colour = (name) => kit.colour({ subcenter_arcface: "arcface", adacos: "normface",
     curricularface: "arcface" }[name] ?? name);
-  return { TABLE, groups, learn, at, colour };
+  return { TABLE, groups, learn, at, pieces, colour };
 })();

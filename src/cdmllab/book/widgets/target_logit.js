@@ -35,25 +35,12 @@ const VIEWS = {
   gradient: { title: "gradient \u2202L/\u2202\u03b8 (per radian)", values: ["gradient", "straight"] },
 };
 
-// Points at half-degree steps, split where another piece of the loss begins, because the curve may jump there.
-function pieces(name, state) {
-  const tag = (deg) => losses.at(name, deg * DEGREE, state).branch;
-  const bounds = [0, ...margins.edges(tag, 0, 180, 360).flat(), 180];
-  const parts = [];
-  for (let i = 0; i < bounds.length; i += 2) {
-    const [a, b] = [bounds[i], bounds[i + 1]];
-    const inside = Array.from({ length: 361 }, (_, k) => k / 2).filter((deg) => deg > a && deg < b);
-    parts.push([a, ...inside, b].map((deg) => [deg, losses.at(name, deg * DEGREE, state)]));
-  }
-  return parts;
-}
-
 function plot(picture, state, width) {
   const { svg } = kit;
   const view = VIEWS[state.shows];
   const colour = losses.colour(state.loss);
-  const drawn = pieces(state.loss, state);
-  const plain = pieces("normface", state);
+  const drawn = losses.pieces(state.loss, state);
+  const plain = losses.pieces("normface", state);
   const read = (parts, key) => parts.map((part) => part.map(([deg, all]) => [deg, all[key]]));
   const lines = [[read(plain, view.values[0]), { class: "tl-reference", stroke: kit.colour("normface"),
     "stroke-width": 2,
