@@ -8,7 +8,7 @@ READY   := $(VENV)/.ready
 # Some images set it; without kept bytecode every process would compile torch anew, twice the time to start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup book test check fuzz bench mutate reproduce-demo format lock clean
+.PHONY: help setup book test test-random check fuzz bench mutate reproduce-demo format lock clean
 .DEFAULT_GOAL := help
 
 help:  ## what there is
@@ -30,6 +30,10 @@ book: setup  ## run what changed, then build book/_build/html/index.html (PROFIL
 
 test: setup  ## every test; the browser tests need Chromium
 	$(BIN)/python -m pytest --numprocesses auto --max-worker-restart 0 --dist loadfile --no-loadscope-reorder
+
+test-random: setup  ## TESTS in another order and on other random numbers, both from SEED
+	$(BIN)/python -m pytest --numprocesses auto --max-worker-restart 0 --dist loadfile \
+	  --random-order-bucket=module --random-order-seed=$(or $(SEED),1) --seed $(or $(SEED),1) $(or $(TESTS),tests)
 
 check: setup  ## ruff, mypy, import rules, workflows, wording, notebooks in step with chapters, results with their provenance
 	$(BIN)/ruff check

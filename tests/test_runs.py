@@ -1,9 +1,11 @@
+import hashlib
 import json
 
 import numpy as np
 import pytest
 
 from cdmllab import runs
+from cdmllab.errors import DataError
 from cdmllab.runs import Run
 
 
@@ -199,3 +201,38 @@ def test_finding_a_run_reads_each_once_and_notices_changes(tmp_path, monkeypatch
     assert read == [made[3].folder / "config.yaml"]
     made[2].finish("failed")
     assert Run.find({"seed": 2}, within=tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "checkpoints", "eval/x.json"])
+def test_run_with_a_link_is_refused_and_skipped(tmp_path, name):
+    """Following it, a resumed run would write or delete outside of its folder."""
+    run, other = finished(tmp_path / "runs"), finished(tmp_path / "runs")
+    (tmp_path / "outside").mkdir()
+    (run.folder / "eval").mkdir()
+    (run.folder / name).unlink(missing_ok=True)
+    (run.folder / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(DataError, match=f"{name} is a link"):
+        Run.open(run.folder)
+    messages = []
+    kept = [one.folder for one in Run.list(tmp_path / "runs", messages.append)]
+    assert kept == [other.folder]
+    assert name in messages[0]
+
+
+def test_metrics_with_different_names_in_every_line_are_refused(tmp_path):
+    """A table of them would be far larger than their file."""
+    run = finished(tmp_path)
+    lines = [json.dumps({f"{row}-{n}": 0 for n in range(2_000)}) for row in range(200)]
+    (run.folder / "metrics.jsonl").write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=r"200 lines with 400,000 different names"):
+        run.metrics()
+
+
+def test_run_has_the_config_of_its_record_whatever_its_text(tmp_path):
+    """Comparing configs reads the record only, so a text that is no YAML spoils nothing."""
+    run = finished(tmp_path, lr=0.1)
+    text = b"a: [\n"
+    (run.folder / "config.yaml").write_bytes(text)
+    run.note(config_sha256=hashlib.sha256(text).hexdigest())
+    assert run.has({"seed": 0, "lr": 0.1})
+    assert not run.has({"seed": 1, "lr": 0.1})

@@ -513,8 +513,10 @@ along(
 # the order of one says nothing about the other's.
 
 # %% tags=["remove-input"]
-alike = atlas.likeness(atlas.samples(samples, seed=seed))
-at_sixty = atlas.likeness(atlas.samples(samples, seed=seed, angle_deg=60.0))
+alike = atlas.likeness(atlas.samples(samples, seed=seed), list(families))
+at_sixty = atlas.likeness(
+    atlas.samples(samples, seed=seed, angle_deg=60.0), list(families)
+)
 
 
 def between(found, a, b):
@@ -706,8 +708,8 @@ session.report(
 
 # %% [markdown]
 # At 40 degrees {glue:text}`triplets_forty:.1f` % of the triplets are still active, and ArcFace over
-# the same 64 identities has a mean weight of {glue:text}`few_forty:.1f` %: over the same identities
-# the two hardly differ. With all {glue:text}`identities` centres the weight is
+# the same 64 identities has a mean weight of {glue:text}`few_forty:.1f` %, so among the same people
+# the softmax has no advantage. With all {glue:text}`identities` centres the weight is
 # {glue:text}`many_forty:.0f` %. **The softmax over centres keeps learning because its hardest
 # negative is the hardest of all identities, not of the batch.** Mining hard triplets from large
 # batches is an attempt to get this back. The price of the softmax is one centre for each identity,

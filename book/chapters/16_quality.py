@@ -44,7 +44,7 @@ from cdmllab.analysis import quality
 from cdmllab.book import exercises, questions, session
 from cdmllab.easiness import easiness_from_similarity
 from cdmllab.faces import difficulty, protocols
-from cdmllab.metrics import discard, qmagface, verification
+from cdmllab.metrics import discard, qmagface, ranked, verification
 from cdmllab.metrics.discard_areas import area, resampled_areas
 from cdmllab.training import datasets, presets
 from cdmllab.training.difficulty_probe import Truth
@@ -131,7 +131,7 @@ right = ~truth.wrong
 people = source.world.true_labels[truth.rows]
 
 
-def two_answers(rows):
+def two_answers(rows, _):
     """Correlation with ease, over correct labels, and AUC for wrong labels, of each score."""
     clean, easy, bad = rows[right[rows]], -truth.difficulty, truth.wrong[rows]
     rho = [difficulty.rank_correlation(s[clean], easy[clean]) for s in of_images.values()]  # fmt: skip
@@ -192,7 +192,7 @@ strengths = {
 }
 
 
-def partials(rows):
+def partials(rows, _):
     """Partial correlations of each score with each factor, over correct labels, in one list."""
     some = rows[right[rows]]
     known = {name: values[some] for name, values in strengths.items()}
@@ -362,7 +362,9 @@ for ax, rule, field, title in (
         ax, rates, lines, shades, ylabel=ylabel, plain=["random"]
     )
     ax.set_title(title)
-axes[1].sharey(axes[0])
+top = max(ax.get_ylim()[1] for ax in axes[:2])
+for ax in axes[:2]:
+    ax.set_ylim(0.0, top)
 _ = fig.legend(
     *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4
 )
@@ -402,9 +404,7 @@ session.Table(
 # %% tags=["remove-input"]
 shares = {
     name: quality.over_people(
-        lambda rows, q=q: [
-            quality.person_share(q[rows], pairs_of.identity[rows])
-        ],
+        lambda rows, drawn, q=q: [quality.person_share(q[rows], drawn)],
         pairs_of.identity,
         seed=seed,
     )
@@ -422,6 +422,7 @@ ease = {
 session.report(
     person_AdaFace=in_words["AdaFace"],
     person_MagFace=in_words["MagFace"],
+    person_CDML=in_words["CDML"],
     person_truth=in_words["known difficulty"],
     ease_CDML=ease["CDML"],
 )
@@ -435,13 +436,14 @@ session.Table(
 # %% [markdown]
 # The share between people is {glue:text}`person_AdaFace` for AdaFace's length and
 # {glue:text}`person_MagFace` for MagFace's, compared with {glue:text}`person_truth` for the known
-# difficulty. What such a score calls a bad image is in part a person whom the network finds
-# unremarkable. A system that refuses images of low quality then refuses some people more often than
-# others, whatever photo they bring ({doc}`people and bias </people>`).
+# difficulty. Scores that are predicted from the embedding are no exception: CDML's easiness has
+# {glue:text}`person_CDML`. What such a score calls a bad image is in part a person. A system that
+# refuses images of low quality then refuses some people more often than others, whatever photo they
+# bring ({doc}`people and bias </people>`).
 #
 # The last column repeats the first question for strangers. Predicted from an embedding, CDML's
-# easiness keeps a rank correlation of {glue:text}`ease_CDML:.2f` with ease. Most of what the score
-# knew about training images came from their labels and centres.
+# easiness has a rank correlation of {glue:text}`ease_CDML:.2f` with ease, next to
+# {glue:text}`rho_CDML` on training images, where the centre of the person is known.
 #
 # ## Score with the quality instead
 #
@@ -477,7 +479,7 @@ aware = qmagface.weighted_scores(cosine, of_pairs["MagFace"], weight)
 points = (0.01, 0.05, 0.2)
 
 
-def gains(rows):
+def gains(rows, _):
     """TAR with quality minus TAR without it, at each FMR, over the pairs of some first people."""
     with_it, without = (
         [verification.tar_at_far(s[rows], same[rows], p) for p in points]
@@ -491,15 +493,17 @@ session.report(
     alpha=weight.alpha,
     beta=weight.beta,
     crossing=weight.alpha / weight.beta if weight.beta else float("nan"),
-    gain_mid=f"{gain.value[1]:+.1f} [{gain.low[1]:+.1f}, {gain.high[1]:+.1f}]",
+    gain_last=f"{gain.value[2]:+.1f} [{gain.low[2]:+.1f}, {gain.high[2]:+.1f}]",
+    last_point=points[2],
 )
 
 # %% tags=["hide-input"]
 session.Table(
-    ["FMR", "TAR of the cosine (%)", "gain of QMagFace (points)"],
+    ["FMR", "threshold", "TAR of the cosine (%)", "gain of QMagFace (points)"],
     [
         [
             f"{p:.0%}",
+            f"{ranked.lowest_accepted(ranked.rank(cosine, same), p):.2f}",
             f"{100 * verification.tar_at_far(cosine, same, p):.1f}",
             f"{v:+.1f} [{low:+.1f}, {high:+.1f}]",
         ]
@@ -508,9 +512,10 @@ session.Table(
 )
 
 # %% [markdown]
-# The fit gives $\alpha$ = {glue:text}`alpha:.3f` and $\beta$ = {glue:text}`beta:.3f`, so cosines
-# above {glue:text}`crossing:.2f` stay as they are. At an FMR of 5 % the gain is
-# {glue:text}`gain_mid` points. It is bounded by what the length knows, and here that is little.
+# The fit gives $\alpha$ = {glue:text}`alpha:.3f` and $\beta$ = {glue:text}`beta:.3f`. Cosines above
+# {glue:text}`crossing:.2f` stay as they are, and lower ones can only fall. At a threshold above that
+# value no decision changes, and the gain is exactly zero. At an FMR of {glue:text}`last_point:.0%`
+# it is {glue:text}`gain_last` points. A score cannot gain more from a length than the length knows.
 #
 # ## On photographs
 #
@@ -589,7 +594,7 @@ exercises.check("16.3", None)
 # (score[q > 0] > threshold).mean()
 # ```
 #
-# Nearly all accepted impostors are in the better half, so the FMR nearly doubles, to about 0.097.
+# Nearly all accepted impostors are in the better half, so the FMR nearly doubles, to about 0.098.
 # The same shift lowers the FNMR of genuine pairs, and a curve of FNMR alone would call this quality
 # a good one.
 #

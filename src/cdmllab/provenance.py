@@ -44,8 +44,8 @@ def provenance() -> dict[str, Any]:
 
 
 def is_unknown(commit: object) -> bool:
-    """Whether a record has no usable commit; earlier versions wrote None."""
-    return commit in (None, "", UNKNOWN)
+    """Whether a record has no usable commit; earlier versions wrote None, and others anything."""
+    return not isinstance(commit, str) or commit in ("", UNKNOWN)
 
 
 def processor() -> str:

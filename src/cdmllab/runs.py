@@ -134,7 +134,8 @@ class Run:
 
     def has(self, config: Mapping[str, Any]) -> bool:
         """Whether the run was started with exactly this config; reads it only if it has changed."""
-        return self._status_and_config()[1] == json.loads(json.dumps(dict(config)))
+        expected: dict[str, Any] = json.loads(json.dumps(dict(config)))  # as in the record
+        return self._status_and_config()[1] == expected
 
     def _status_and_config(self) -> tuple[str, dict[str, Any]]:
         """Status and config, cached until the files change.

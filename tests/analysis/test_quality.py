@@ -105,7 +105,7 @@ def test_intervals_over_people_are_wider_than_over_images_that_repeat():
     people = np.repeat(np.arange(20), 10)
     values = np.repeat(rng.normal(size=20), 10)  # all images of a person are alike
 
-    def mean(rows):
+    def mean(rows, _):
         return [values[rows].mean(), 1.0]
 
     by_people = quality.over_people(mean, people)
@@ -124,7 +124,7 @@ def test_intervals_over_people_are_wider_than_over_images_that_repeat():
 
 def test_an_interval_needs_two_people():
     with pytest.raises(ValueError, match="needs two or more of them, got 1"):
-        quality.over_people(lambda rows: [0.0], np.zeros(5))
+        quality.over_people(lambda rows, drawn: [0.0], np.zeros(5))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
@@ -144,3 +144,13 @@ def test_person_share_at_its_ends():
     assert quality.person_share([1.0, 1.0, 1.0, 1.0], people) == 0.0
     with pytest.raises(ValueError, match="several images, got 2 and 2"):
         quality.person_share([1.0, 2.0], [0, 1])
+
+
+def test_somebody_drawn_twice_counts_as_two_persons():
+    """Otherwise the copies of an image would make its person look steadier than they are."""
+    people = np.repeat(np.arange(100), 5)
+    score = np.random.default_rng(2).normal(size=500)
+    share = quality.over_people(
+        lambda rows, drawn: [quality.person_share(score[rows], drawn)], people
+    )
+    assert share.low[0] <= share.value[0] <= share.high[0] < 0.15

@@ -16,6 +16,7 @@ HANDLES = {
     "threshold": (".th-handle", {"threshold"}),
     "face_lab": (".fl-live canvas", {"yaw"}),
     "two_losses": (".tw-marker", {"theta_deg"}),
+    "power": (".pw-handle >> nth=0", {"effect"}),
 }
 
 

@@ -5,9 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cdmllab import margins
 from cdmllab.book import exercises
 from cdmllab.data.recordio import WORD
 from cdmllab.faces import difficulty
+from cdmllab.margins import registry
 
 
 def unit(x):
@@ -134,6 +136,15 @@ RIGHT = {
     ],
     "14.3": [2.303, math.log(10)],
     "14.4": [prepared],
+    "15.1": [35.8, math.degrees(0.625)],
+    "15.2": [lambda c, z, m: torch.cos(torch.acos(c) - m * z) - m * (1 + z)],
+    "15.3": ["shortface"],
+    "15.4": [65.5, 66],
+    "16.1": [1 / 9, 0.111],
+    "16.2": [
+        lambda q, rate: ~np.array([(q <= x).sum() <= rate * len(q) for x in q]),
+    ],
+    "16.3": [0.0977],
 }
 WRONG = {
     "1.1": [
@@ -390,7 +401,48 @@ WRONG = {
         (lambda x, kind: x[0], "shape"),
         (1, "function"),
     ],
+    "15.1": [(0.625, "radians"), (36.7, "begins to grow at length 10"), (45.8, "too large")],
+    "15.2": [
+        (1.0, "function of the cosine"),
+        (lambda c, z, m: torch.cos(torch.acos(c) + m * z) - m * (1 + z), "sign of the angle"),
+        (lambda c, z, m: torch.cos(torch.acos(c) - m * z) - m, "follows the length, too"),
+        (lambda c, z, m: c - m, "At z = -1 the values differ"),
+        (lambda c, z, m: c[:3], "shape is (3,)"),
+    ],
+    "15.3": [
+        (3, "as a string"),
+        ("nobody", "No loss is registered as 'nobody'"),
+        ("arcface", "measured: nothing"),
+        ("shortlate", "not alone; measured: norm, time"),
+        ("magface", "larger for long embeddings"),
+    ],
+    "15.4": [(300.0, "between 10 and 110"), (40.0, "too small"), ("long", "give a number")],
+    "16.1": [(0.1, "divide them by"), (0.2, "failures first"), (0.5, "too large")],
+    "16.2": [
+        (lambda q, rate: q > np.quantile(q, rate), "too many"),
+        (lambda q, rate: np.argsort(np.argsort(q)) >= int(rate * len(q)), "together"),
+        (lambda q, rate: q < 3.0, "not the pairs"),
+        (lambda q, rate: q[q > 1.0], "mask"),
+        (0.5, "function"),
+    ],
+    "16.3": [(0.05, "before anything is discarded"), (0.2, "too large")],
 }
+
+
+@pytest.fixture(autouse=True)
+def _losses_of_a_reader(monkeypatch):
+    """Two losses with larger margins for short embeddings; one of them also for later steps."""
+    monkeypatch.setattr(registry, "_LOSSES", dict(registry._LOSSES))
+
+    @margins.register("shortface", year=2026)
+    class ShortFace(margins.MarginPolicy):
+        def target(self, target_cos, batch):
+            return target_cos - 20.0 / batch.embedding_norm.clamp_min(20.0)
+
+    @margins.register("shortlate", year=2026)
+    class ShortLate(ShortFace):
+        def target(self, target_cos, batch):
+            return super().target(target_cos, batch) - 0.1 * batch.progress
 
 
 def test_every_exercise_is_tested_both_ways():

@@ -223,6 +223,10 @@ def test_marks_have_contrast_with_the_widget(open_page, all_widgets, theme):
     marks = [("threshold", f".th-{kind}", "stroke") for kind in ("genuine", "impostor")]
     marks += [("threshold", f".th-wrong-{kind}", "fill") for kind in ("genuine", "impostor")]
     marks += [("hypersphere", ".hs-point", "stroke"), ("hypersphere", ".hs-rim", "fill")]
+    marks += [
+        ("power", f".pw-share[data-verdict={verdict}]", "fill")
+        for verdict in ("different", "equivalent", "inconclusive")
+    ]
     with open_page(all_widgets, theme=theme) as page:
         for name, css, property_ in marks:
             result = widget(page, name).locator(css)
@@ -427,6 +431,64 @@ def test_every_frame_matches_its_score(open_page, one_widget):
                 slider.fill(value)
                 CHECKS["face_lab"](page)
             assert twin(page, "face_lab").follows == name
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 12, 100])
+def test_power_equals_python_for_every_setting(open_page, one_widget, seeds):
+    with open_page(one_widget("power")) as page:
+        place = widget(page, "power")
+        place.locator("input[name=seeds]").fill(str(seeds))
+        for sd, effect, bound in (("0.01", "0", "0.02"), ("0.3", "0.25", "0.2"), ("1.5", "2", "1")):
+            for name, value in (("sd", sd), ("effect", effect), ("bound", bound)):
+                place.locator(f"input[name={name}]").fill(value)
+            CHECKS["power"](page)
+            place.get_by_role("button", name="Draw an experiment").click()
+            CHECKS["power"](page)
+
+
+def test_power_draws_by_keyboard_and_says_the_verdict(open_page, one_widget):
+    with open_page(one_widget("power")) as page:
+        place = widget(page, "power")
+        place.get_by_role("button", name="Draw an experiment").focus()
+        for number in (1, 2):
+            before = place.locator(".pw-drawn").inner_text()
+            page.keyboard.press("Enter")
+            now = twin(page, "power")
+            assert now.draw == number
+            assert place.locator(".pw-drawn").inner_text() != before
+            CHECKS["power"](page)
+        spoken = place.locator("[aria-live=polite]").element_handle()
+        words = place.locator(".pw-drawn").inner_text()
+        page.wait_for_function("([e, words]) => e.textContent.endsWith(words)", arg=[spoken, words])
+
+
+def test_power_examples_set_their_values(open_page, one_widget):
+    with open_page(one_widget("power")) as page:
+        place = widget(page, "power")
+        for preset in twin(page, "power").presets:
+            button = place.get_by_role("button", name=preset["label"], exact=True)
+            button.click()
+            state = twin(page, "power").state()
+            assert preset.items() <= {**state, "label": preset["label"]}.items()
+            assert place.locator("button[aria-pressed=true]").all_inner_texts() == [preset["label"]]
+            CHECKS["power"](page)
+
+
+def test_power_keeps_its_axis_until_the_drag_ends(open_page, one_widget):
+    with open_page(one_widget("power")) as page:
+        place = widget(page, "power")
+        handle = place.locator(".pw-handle").first
+        end = "+document.querySelector('.pw-power').dataset.x1"
+        handle.scroll_into_view_if_needed()
+        box = handle.bounding_box()
+        before = page.evaluate(end)
+        page.mouse.move(box["x"] + 8, box["y"] + 8)
+        page.mouse.down()
+        page.mouse.move(box["x"] + 600, box["y"] + 8, steps=4)
+        assert page.evaluate(end) == before == twin(page, "power").effect
+        page.mouse.up()
+        assert page.evaluate(end) > before
+        CHECKS["power"](page)
 
 
 def test_widgets_of_a_page_have_separate_states(open_page, miniature):

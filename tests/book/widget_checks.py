@@ -17,6 +17,7 @@ from cdmllab.book.widgets import (
     DecisionBoundary,
     FaceLab,
     Hypersphere,
+    Power,
     TargetLogit,
     Threshold,
     TwoLosses,
@@ -289,6 +290,56 @@ def two_losses(page: Page) -> None:
     }
 
 
+def power(page: Page) -> None:
+    """Check distribution, intervals, power and verdicts to 1e-6, and the drawn experiment."""
+    now = twin(page, "power")
+    assert isinstance(now, Power)
+    place = widget(page, "power")
+    x, height = drawn_curve(place.locator(".pw-bell"))
+    np.testing.assert_allclose(
+        height, np.exp(-(((x - now.effect) / now.error) ** 2) / 2), rtol=0, atol=1e-5
+    )
+    effects, seen = drawn_curve(place.locator(".pw-power"))
+    assert len(effects) == 161
+    np.testing.assert_allclose(seen, now.power(effects), rtol=0, atol=1e-6)
+    verdicts, along = now.verdicts(), [now.verdicts(x) for x in effects[::20]]
+    for k, name in enumerate(verdicts._fields):  # the upper edge of a layer, then its lower one
+        upper, lower = drawn_curve(place.locator(f".pw-layer-{name}"))[1].reshape(2, 161)
+        expected = [probabilities[k] for probabilities in along]
+        np.testing.assert_allclose((upper - lower[::-1])[::20], expected, rtol=0, atol=1e-6)
+    shares = place.locator(".pw-share").evaluate_all(
+        "all => Object.fromEntries(all.map(e => [e.dataset.verdict, +e.dataset.share]))"
+    )
+    assert shares == pytest.approx(verdicts._asdict(), abs=1e-6)
+    ends = "e => [+e.dataset.low, +e.dataset.high]"
+    wide = now.half_widths()[0]
+    assert place.locator(".pw-typical").evaluate(ends) == pytest.approx(
+        [now.effect - wide, now.effect + wide]
+    )
+    differences = place.locator(".pw-seed").evaluate_all("all => all.map(e => +e.dataset.value)")
+    np.testing.assert_allclose(differences, now.drawn(), rtol=0, atol=1e-9)
+    experiment = now.experiment()
+    if experiment is not None:
+        difference, equivalence = experiment
+        assert place.locator(".pw-drawn-interval").evaluate(ends) == pytest.approx(
+            [difference.low, difference.high]
+        )
+        assert place.locator(".pw-drawn").inner_text() == (
+            f"Experiment {now.draw}: {difference.format('points', 1.0)}, {equivalence.verdict}."
+        ).replace("-", "\N{MINUS SIGN}")
+    marked = place.locator(".pw-detectable")
+    if marked.count():
+        assert float(marked.get_attribute("data-value")) == pytest.approx(now.detectable())
+    else:
+        assert now.detectable() > effects[-1]
+    assert readout(page, "power") == {
+        **{name: written(100 * p, 1, " %") for name, p in verdicts._asdict().items()},
+        "power": written(100 * float(now.power(now.effect)), 1, " %"),
+        "detectable": written(now.detectable(), 2, " points"),
+        "half": "±" + written(wide, 2),
+    }
+
+
 CHECKS = {
     check.__name__: check
     for check in (
@@ -299,5 +350,6 @@ CHECKS = {
         threshold,
         face_lab,
         two_losses,
+        power,
     )
 }

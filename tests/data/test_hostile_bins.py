@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from tests.data.making import jpeg
 
-from cdmllab.data import bins, picklemachine, safepickle
+from cdmllab._util import picklemachine
+from cdmllab.data import bins, safepickle
+from cdmllab.data.inspection import inspect
 from cdmllab.errors import DataError
 
 BEGIN = b"\x80\x04"
@@ -182,3 +184,83 @@ def test_images_that_declare_terabytes_are_refused(tmp_path):
         bins.read(tmp_path / "a.bin").decoded()
     (tmp_path / "b.bin").write_bytes(pickle.dumps(([one] * 10_000, [True] * 5000)))
     assert bins.read(tmp_path / "b.bin").decoded().shape == (10_000, 16, 16, 3)
+
+
+def number(n: int) -> bytes:
+    return b"\x8a\x09" + n.to_bytes(9, "little", signed=True)
+
+
+def of_shape(*shape: int, data: bytes = b"") -> bytes:
+    """An array of bytes, as the instructions of a pickle."""
+    sides = b"(" + b"".join(map(number, shape)) + b"t"
+    content = b"B" + struct.pack("<I", len(data)) + data
+    return ARRAY + b"(K\x01" + sides + typed(b"u1") + b"\x89" + content + b"tb"
+
+
+def listed(value: bytes, times: int) -> bytes:
+    """A bin that lists one image many times."""
+    again = b"h\x01" * (times - 1)
+    return b"\x80\x02(" + value + b"q\x01" + again + b"l(" + b"\x88" * (times // 2) + b"l\x86."
+
+
+TWO = b"(\x88\x89l\x86."
+REPEATED = {
+    "no columns": (b"\x80\x02" + of_shape(10**12, 0) + TWO, "lists 1,000,000,000,000 images"),
+    "no pixels": (b"\x80\x02" + of_shape(10**9, 0, 8, 3) + TWO, "lists 1,000,000,000 images"),
+    "no rows": (b"\x80\x02" + of_shape(0, 10**12) + TWO, "0 images do not match 2 pairs"),
+    "a wide image": (listed(of_shape(0, 10**9, 3), 20), "1,000,000,000 x 0 pixels is too small"),
+    "a tall image": (listed(of_shape(10**9, 0), 20), "0 x 1,000,000,000 pixels is too small"),
+    "a number": (b"\x80\x02" + of_shape(data=b"x") + TWO, "a single number in place of"),
+    "bytes": (listed(b"B" + struct.pack("<I", 10**5) + bytes(10**5), 90_000), "implausible"),
+    "bytes in an array": (listed(of_shape(10**5, data=bytes(10**5)), 90_000), "implausible"),
+    "pixels": (listed(of_shape(200, 500, data=bytes(10**5)), 90_000), "implausible"),
+    "one image": (
+        listed(b"C\x01x", 100_002),
+        "lists 100,002 images; a file of .* may list 100,000",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_image_listed_again_and_again_is_refused_without_copies(tmp_path, kind):
+    content, sentence = REPEATED[kind]
+    (tmp_path / "a.bin").write_bytes(content)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=sentence):
+        bins.read(tmp_path / "a.bin")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 18  # KiB
+
+
+def test_text_that_is_encoded_again_and_again_is_refused(tmp_path):
+    text = b"X" + struct.pack("<I", 10**6) + b"a" * 10**6
+    once = b"c_codecs\nencode\nq\x00(" + text + b"X\x06\x00\x00\x00latin1tq\x01R"
+    (tmp_path / "a.bin").write_bytes(b"\x80\x02(" + once + b"h\x00h\x01R" * 50_000 + b"lN\x86.")
+    with pytest.raises(DataError, match="it encodes more text than the file has"):
+        bins.read(tmp_path / "a.bin")
+
+
+def test_npz_of_millions_of_images_without_bytes_is_refused(tmp_path):
+    count = 4_000_000
+    arrays = {"jpeg": np.zeros(0, np.uint8), "length": np.zeros(count, np.uint8)}
+    np.savez_compressed(tmp_path / "a.npz", **arrays, same=np.ones(count // 2, bool))
+    with pytest.raises(DataError, match=r"lists 4,000,000 images; a file of .* bytes may list"):
+        bins.read(tmp_path / "a.npz")
+
+
+def test_inspection_stops_where_repeated_pixels_become_implausible(tmp_path):
+    wide = bins.encode_jpeg(np.zeros((4000, 4000, 3), np.uint8), 1)
+    (tmp_path / "a.bin").write_bytes(pickle.dumps(([wide] * 1000, [True] * 500)))
+    problems = inspect(tmp_path / "a.bin").problems
+    assert "would decode to 288,000,000, which is implausible" in problems[-1]
+
+
+def test_repeated_image_that_cannot_be_decoded_is_tried_once(tmp_path, monkeypatch):
+    tried = []
+    monkeypatch.setattr(bins, "decode", lambda *_, **__: tried.append(1) or refuse())
+    (tmp_path / "a.bin").write_bytes(pickle.dumps(([IMAGES[0]] * 20, [True] * 10)))
+    assert len(inspect(tmp_path / "a.bin").unread) == 20
+    assert len(tried) == 1
+
+
+def refuse():
+    raise DataError("no image")

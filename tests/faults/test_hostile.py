@@ -1,5 +1,6 @@
 """Untrusted run folders: no command runs anything in them, and each refusal is one sentence."""
 
+import json
 import shutil
 import sys
 from pathlib import Path
@@ -150,3 +151,72 @@ def test_evaluation_that_is_a_pickle_is_measured_again(run, succeed, content, en
     path.write_bytes(content)
     succeed(*judge)
     assert len(path.read_bytes()) == pytest.approx(len(expected), rel=0.2)
+
+
+ABSURD = [
+    ("num_identities", "many"),
+    ("num_identities", [1, 2]),
+    ("num_identities", 10**12),
+    ("num_identities", None),
+    ("data", {"images": [1]}),
+    ("data", {"mean_levels": "many"}),
+    ("status", "a\nb"),
+    ("precision", 10**30),
+    ("config", ["seed"]),
+    ("earlier_commits", 3),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), ABSURD)
+def test_absurd_value_in_a_record_is_refused_by_file(run, error_message, key, value):
+    """No command takes memory for it, formats it or compares it before its type is known."""
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, key: value}))
+    message = error_message("train", "--resume", run)
+    assert str(run / "run.json") in message or str(run / "head") in message
+    assert len(message) <= 500
+
+
+def test_resuming_a_run_in_an_unknown_precision(run, error_message):
+    hostile.stopped(run)
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**record, "precision": "many"}))
+    assert "run.json: precision must be one of float32" in error_message("train", "--resume", run)
+
+
+LINKS = [
+    "run.json",
+    "config.yaml",
+    "metrics.jsonl",
+    ".lock",
+    "backbone.safetensors",
+    "eval",
+    "tensorboard",
+    "head",
+    "checkpoints",
+    "checkpoints/step-00000005",
+    "checkpoints/.step-00000010.tmp",
+]
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_link_in_a_run_is_never_followed(run, tmp_path, error_message, name):
+    """Through it a resumed run would write metrics, delete checkpoints or leave evaluations."""
+    outside = tmp_path / "outside"
+    (outside / "step-00000001").mkdir(parents=True)
+    (outside / "precious").write_text("precious")
+    (outside / ".left.tmp").write_text("precious")
+    before = {path: path.lstat() for path in outside.rglob("*")}
+    hostile.stopped(run)
+    link = run / name
+    if link.is_dir():
+        shutil.rmtree(link)
+    link.unlink(missing_ok=True)
+    link.symlink_to(outside / "precious" if "." in link.name[1:] else outside)
+    for command in (
+        ("train", "--resume", run),
+        ("evaluate", run, "--protocol", "digits/known"),
+        ("export", run),
+    ):
+        assert f"{link} is a link" in error_message(*command)
+    assert {path: path.lstat() for path in outside.rglob("*")} == before

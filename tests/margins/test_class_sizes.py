@@ -10,6 +10,7 @@ import torch
 
 from cdmllab import heads, margins
 from cdmllab.margins import Batch
+from cdmllab.margins.class_sizes import ClassSizes
 
 SIZES = [16, 1, 256, 81]
 BY_SIZE = [
@@ -143,3 +144,12 @@ def test_instance_of_a_loss_takes_no_class_sizes_from_the_head():
 def test_several_centres_of_dynamic_arcface_are_at_least_one():
     with pytest.raises(ValueError, match="centres_per_identity must be at least 1, got 0"):
         make("dynamic_arcface", centres_per_identity=0)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "want"), [(None, [1.0, 1.0, 1.0]), ([0, 3, 2**40], [3.0, 3.0, 2.0**40])]
+)
+def test_sizes_are_float64_and_those_of_empty_classes_the_smallest_of_the_others(sizes, want):
+    got = ClassSizes(3, sizes).sizes()
+    assert got.dtype == torch.float64
+    assert got.tolist() == want

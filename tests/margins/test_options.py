@@ -8,6 +8,7 @@ from tests.oracles import class_sizes
 
 from cdmllab import margins
 from cdmllab.margins import Batch
+from cdmllab.margins.angular import AngularMargin
 from cdmllab.margins.policy import check_range
 
 SIZES = {"num_identities": 10, "embedding_dim": 4, "class_sizes": class_sizes(10)}
@@ -259,3 +260,24 @@ def test_public_forms_of_cdml_have_the_public_codes_numbers():
         assert (plain.beyond_pi, plain.never_above, plain.detach_margin) == ("none", True, False)
         assert (plain.shape, plain.favour) == ("linear", "hard")
         assert form(beyond_pi="clip").beyond_pi == "clip"
+
+
+@pytest.mark.parametrize("name", ["magface", "dynamic_arcface"])
+def test_low_margin_out_of_range_is_named_and_not_the_high_one(name):
+    both = {"low_margin_rad": 3.1, "high_margin_rad": 3.1}
+    margins.create(name, **SIZES, **both)
+    with pytest.raises(ValueError, match=r"low_margin_rad must lie in \[0, 3\.1\]; got 3\.2"):
+        margins.create(name, **SIZES, **both | {"low_margin_rad": 3.2})
+
+
+@pytest.mark.parametrize("name", margins.names())
+def test_option_that_is_not_a_number_is_refused_by_its_name(name):
+    for option, default in margins.options(name).items():
+        if isinstance(default, float):
+            with pytest.raises(ValueError, match=rf"^{option} must lie in \[.*; got nan"):
+                margins.create(name, **SIZES, **{option: math.nan})
+
+
+def test_angular_loss_without_options_is_linear_beyond_pi_and_adds_its_margin_everywhere():
+    plain = AngularMargin()
+    assert (plain.beyond_pi, plain.easy_margin, plain.gradient) == ("linear", False, "exact")

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tests.oracles import class_sizes
 
 from cdmllab import margins
 from cdmllab.margins import CDML, Batch
@@ -75,3 +76,15 @@ def test_kappaface_momentum_compounds_over_the_samples_of_a_batch():
     torch.testing.assert_close(together.mean, torch.tensor([[1.0 - weight, weight]]))
     torch.testing.assert_close(together.mean, one_by_one.mean)
     assert int(together.count) == 1_003
+
+
+@pytest.mark.parametrize("name", margins.names())
+def test_counters_of_a_loss_count_beyond_the_whole_numbers_of_float32(name):
+    size = {"num_identities": 10, "embedding_dim": 4, "class_sizes": class_sizes(10)}
+    counters = {
+        key: value
+        for key, value in margins.create(name, **size).state_dict().items()
+        if key.rpartition(".")[2] in ("step", "count")
+    }
+    assert all(value.dtype == torch.int64 for value in counters.values())
+    assert name not in ("sphereface", "elasticface", "kappaface") or counters

@@ -122,7 +122,7 @@ def test_explain_renews_the_reasons_and_nothing_else(tmp_path, monkeypatch):
 def test_every_package_has_a_record_of_its_own_mutants(package):
     record = results.load(f"mutation/{package}")
     assert record["package"] == f"cdmllab.{package}"
-    assert record["mutants"] == sum(one["mutants"] for one in record["modules"].values()) >= 300
+    assert record["mutants"] == sum(one["mutants"] for one in record["modules"].values()) >= 100
     assert record["killed"] / record["mutants"] == pytest.approx(record["score"], abs=1e-4)
     assert record["score"] >= 0.9
     assert [one["function"] for one in record["survivors"] if not one["reason"].strip()] == []
@@ -153,6 +153,10 @@ def test_rules_name_functions_that_exist(pytestconfig):
 
 def test_tests_that_are_named_exist(pytestconfig):
     root = pytestconfig.rootpath
+    tests = "".join(path.read_text() for path in (root / "tests").rglob("test_*.py"))
+    named = re.findall(r"noticed since by (\w+)", WHY_FILE.read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if f"def {name}(" not in tests] == []
     assert all((root / path).exists() for paths in PACKAGES.values() for path in paths)
     for file, names in SLOW.items():
         text = (root / file).read_text()

@@ -313,6 +313,45 @@ def test_commits_are_looked_up_in_a_complete_history(tmp_path):
     assert faults == ["a: commit 000000000000 is not in this history"]
 
 
+def test_commits_without_end_are_not_looked_up(tmp_path, monkeypatch):
+    """Each look-up starts git: a record with 20,000 commits would take minutes."""
+    calls = []
+    monkeypatch.setattr(audit, "git", lambda *words, **_: calls.append(words) or "false")
+    (tmp_path / "results").mkdir()
+    many = [{"git_commit": f"{number:040x}"} for number in range(20_000)]
+    there = {
+        "command": "x",
+        "git_commit": many[0]["git_commit"],
+        "git_dirty": False,
+        "versions": {},
+    }
+    (tmp_path / "results/a.json").write_text(json.dumps({**there, "more": many}))
+    _, faults = audit.check(tmp_path / "results", tmp_path)
+    assert faults == ["a: names 20,000 commits; at most 1,000 are looked up"]
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("commit", [["a"], 3, {}, True])
+def test_commit_that_is_no_text_is_unknown(tmp_path, commit):
+    (tmp_path / "results").mkdir()
+    there = {"command": "x", "git_dirty": False, "versions": {}}
+    (tmp_path / "results/a.json").write_text(json.dumps({**there, "git_commit": commit}))
+    _, faults = audit.check(tmp_path / "results", tmp_path)
+    assert faults == ["a: has no known commit: measure again in a checkout that git can read"]
+
+
+def test_names_of_records_and_faults_stay_on_one_short_line(tmp_path):
+    (tmp_path / "results/mutation").mkdir(parents=True)
+    survivor = {"reason": "", "function": "x" * 100_000, "to": "y"}
+    score = {"survivors": [survivor], "killed": 99, "mutants": 100}
+    there = {"command": "x", "git_commit": "a" * 40, "git_dirty": False, "versions": {}}
+    (tmp_path / "results/mutation/a\nb.json").write_text(json.dumps({**there, **score}))
+    seen, (fault,) = audit.check(tmp_path / "results", tmp_path)
+    assert seen["records"] == ["mutation/a b"]
+    assert fault.isprintable()
+    assert len(fault) <= 1000
+
+
 def test_committed_results_have_no_faults():
     seen, faults = audit.check()
     assert faults == []

@@ -13,7 +13,7 @@ from cdmllab.data.sets import ArraySet
 from cdmllab.errors import CdmlLabError
 from cdmllab.runs import Run
 from cdmllab.sweeps import Sweep, expand, load, record, summary, task
-from cdmllab.sweeps.sweep import line
+from cdmllab.sweeps.sweep import TaskState, line
 from cdmllab.training import Config, datasets, train
 
 
@@ -271,3 +271,30 @@ def test_unreadable_states_are_reported(tmp_path):
     (sweep.folder / "states.json").write_text("[{")
     with pytest.raises(CdmlLabError, match=r"states\.json cannot be read"):
         Sweep(spec, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        '"state": "finished", "seconds": 1e300',
+        '"state": "finished", "seconds": NaN',
+        '"state": "finished", "seconds": -1',
+        '"state": "failed", "attempts": 1' + "0" * 30,
+        '"state": "many"',
+        '"state": "finished", "run": [1]',
+        '"state": ' + "[" * 900 + "]" * 900,
+    ],
+)
+def test_absurd_states_are_refused(tmp_path, row):
+    spec = load(written(tmp_path, stages={"one": {}}))
+    folder = Sweep(spec, tmp_path).folder
+    folder.mkdir(parents=True)
+    (folder / "states.json").write_text(f'[{{"task": "a", {row}}}]')
+    with pytest.raises(CdmlLabError, match=r"states\.json cannot be read"):
+        Sweep(spec, tmp_path)
+
+
+def test_table_of_states_has_one_short_line_for_each_row(tmp_path):
+    row = TaskState("a\nb" + "x" * 100_000, "failed", error="c\x1b[31m\n" + "y" * 100_000)
+    assert line(row).isprintable()
+    assert len(line(row)) < 600

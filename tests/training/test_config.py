@@ -38,6 +38,7 @@ def test_changed_checks_and_leaves_the_original():
         ({"backbone": {"name": "r18x", "embedding_dim": 2}}, "unknown backbone 'r18x'"),
         ({"batch_size": 1}, "batch_size"),
         ({"epochs": "2"}, "epochs"),
+        ({"epochs": 10**30}, "epochs"),
         ({"device": "tpu"}, "device"),
         (
             {"watch": {"validate_every": 5, "protocols": ["lfww"]}},

@@ -56,7 +56,7 @@ def test_finished_run_is_returned_unless_redone(tmp_path):
 def test_load_reproduces_the_embeddings(tmp_path):
     trained = train(config(), within=tmp_path)
     images = torch.randn(5, 1, 8, 8)
-    again = load(Run.open(trained.run.folder))
+    again = load(trained.run.folder)
     assert torch.equal(embed(again.backbone, images), embed(trained.backbone, images))
 
 

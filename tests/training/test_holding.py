@@ -172,3 +172,14 @@ def test_training_stopped_by_a_signal_resumes(tmp_path, number):
     if number == signal.SIGTERM:
         assert resume(run.folder).run.status == "finished"
         assert "error" not in run.record
+
+
+def test_locks_behind_a_link_are_refused(tmp_path):
+    """A lock file would be created where the link leads."""
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/.locks").symlink_to(tmp_path / "outside")
+    claim = holding.claimed(config(), tmp_path / "runs", HERE, print, wait=True)
+    with pytest.raises(CdmlLabError, match=r"runs/\.locks is a link"), claim:
+        pass
+    assert list((tmp_path / "outside").iterdir()) == []

@@ -160,6 +160,14 @@ def test_records_of_earlier_versions_are_compared_as_far_as_possible():
 # What `train` does with a finished run.
 
 
+def test_another_number_of_mean_levels_is_a_change():
+    """A record may have any number of them, which cannot be compared one by one."""
+    one = {"images": 8, "mean_levels": [1.0, 2.0]}
+    for levels in ([], [1.0], [1.0, 2.0, 3.0], [1.0, 4.0]):
+        assert difference(one, {**one, "mean_levels": levels}) == "the rendering of the faces"
+    assert difference(one, {**one, "mean_levels": [1.1, 2.1]}) == ""
+
+
 def test_finished_run_is_returned_while_its_data_is_unchanged(people, tmp_path):
     first = train(config(), within=tmp_path / "runs")
     messages = []

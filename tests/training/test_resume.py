@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from tests.waiting import until
 
 from cdmllab import backbones
 from cdmllab.backbones import weights
-from cdmllab.errors import CdmlLabError
+from cdmllab.errors import CdmlLabError, DataError
 from cdmllab.runs import Run
 from cdmllab.training import Config, checkpoint, holding, load, resume, train
 
@@ -234,3 +235,18 @@ def test_fine_tuning_refuses_weights_that_expect_another_input(tmp_path):
         match=r"start_from .*a\.safetensors: this training's input has another .*mean \[0\.5\]",
     ):
         train(config(start_from=str(tmp_path / "a.safetensors")), within=tmp_path)
+
+
+def test_checkpoint_without_its_seconds_is_refused(monkeypatch, tmp_path):
+    """Any plain value of a checkpoint may be null; a time that is cannot be continued."""
+    run = interrupted(monkeypatch, tmp_path, 9)
+    for folder in checkpoint.steps(run.folder):
+        index = json.loads((folder / "state.json").read_text())
+        index["plain"]["seconds"] = None
+        text = json.dumps(index).encode()
+        (folder / "state.json").write_bytes(text)
+        sums = json.loads((folder / "files.json").read_text())
+        sums["files"]["state.json"] = {"bytes": len(text), "crc32": zlib.crc32(text)}
+        (folder / "files.json").write_text(json.dumps(sums))
+    with pytest.raises(DataError, match="is not a run with a usable checkpoint"):
+        resume(run.folder)

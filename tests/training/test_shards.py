@@ -280,3 +280,14 @@ def test_unsupported_value_is_refused(tmp_path):
     with pytest.raises(ValueError, match="plain"):
         checkpoint.write(tmp_path / "x", {"a": [1, 2]})
     assert not (tmp_path / "x").exists()
+
+
+def test_files_too_small_for_a_state_are_refused_before_memory_is_taken(folder):
+    """A record may claim any number of identities."""
+    size = sum(path.stat().st_size for path in folder.glob("rank-*"))
+    checkpoint.require_bytes(folder, size)
+    with pytest.raises(DataError, match=f"tensors of {size:,} bytes; at least {10**15:,} are"):
+        checkpoint.require_bytes(folder, 10**15)
+    (folder / ".metadata").touch()
+    with pytest.raises(DataError, match="can run code when it is read"):
+        checkpoint.require_bytes(folder, 1)

@@ -31,7 +31,7 @@ class Fingerprint(_Section):
     images_sha256: _Digest = ""
     sha256: _Digest = ""
     start_from_sha256: _Digest = ""
-    mean_levels: list[float] = Field([], max_length=1000)
+    mean_levels: Annotated[list[float], Field(max_length=1000)] = []
 
 
 class RunRecord(_Section):
@@ -44,8 +44,8 @@ class RunRecord(_Section):
     git_commit: _Text | None = None
     git_dirty: bool | None = None
     citable: bool = False
-    earlier_commits: list[_Text | None] = Field([], max_length=10_000)
-    versions: dict[_Text, _Text] = Field({}, max_length=1000)
+    earlier_commits: Annotated[list[_Text | None], Field(max_length=10_000)] = []
+    versions: Annotated[dict[_Text, _Text], Field(max_length=1000)] = {}
     machine: _Text = ""
     processor: _Text = ""
     gpu: _Text = ""

@@ -1,5 +1,6 @@
 """An atlas of margins: what moves the margin of each registered loss, and for whom it is larger."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple, get_args
 
@@ -146,16 +147,17 @@ class Likeness(NamedTuple):
     constant: tuple[str, ...]  # losses whose margin is the same for all samples
 
 
-def likeness(over: Samples, place: Place = PROBE) -> Likeness:
+def likeness(over: Samples, names: Sequence[str], place: Place = PROBE) -> Likeness:
     """How alike losses rank the same samples by their margin over the nearest negative.
 
     Parameters
     ----------
     over : the samples
+    names : the losses, in the order of the result; those without cosines are left out
     place : the training that precedes; 50 degrees is where its samples are
     """
     place = replace(place, angle_rad=np.radians(50.0), negative_rad=np.radians(72.0))
-    order = [e.name for e in atlas() if e.name in margin_axes.names()]
+    order = [name for name in names if name in margin_axes.names()]
     margin = {name: margin_axes.over_samples(name, over, place).margin_cos for name in order}
     kept = tuple(name for name in order if _varies(margin[name]))
     ranks = np.stack([_ranks(margin[name]) for name in kept])

@@ -156,7 +156,7 @@ def person_share(score: ArrayLike, people: ArrayLike) -> float:
 
 
 def over_people(
-    statistic: Callable[[NDArray[np.int64]], ArrayLike],
+    statistic: Callable[[NDArray[np.int64], NDArray[np.int64]], ArrayLike],
     people: ArrayLike,
     *,
     replicates: int = 200,
@@ -167,7 +167,8 @@ def over_people(
 
     Parameters
     ----------
-    statistic : from rows of the images, shape (m,), to k numbers; a row may occur several times
+    statistic : from rows of the images and the drawn person in each, both of shape (m,), to k
+        numbers; somebody who is drawn twice has all rows twice, as two persons
     people : the person in each image, shape (n,)
     replicates : number of draws
     confidence : share of the draws inside the interval, in (0, 1)
@@ -183,13 +184,14 @@ def over_people(
         raise ValueError(f"an interval over people needs two or more of them, got {len(known)}")
     rows_of = np.split(np.argsort(person, kind="stable"), np.cumsum(np.bincount(person))[:-1])
     rng = np.random.default_rng(seed)
-    draws = [
-        np.asarray(statistic(np.concatenate([rows_of[k] for k in chosen])), dtype=np.float64)
-        for chosen in rng.integers(len(known), size=(replicates, len(known)))
-    ]
+    draws = []
+    for chosen in rng.integers(len(known), size=(replicates, len(known))):
+        rows = np.concatenate([rows_of[k] for k in chosen])
+        drawn = np.repeat(np.arange(len(chosen)), [len(rows_of[k]) for k in chosen])
+        draws.append(np.asarray(statistic(rows, drawn), dtype=np.float64))
     tails = [50.0 * (1.0 - confidence), 50.0 * (1.0 + confidence)]
     low, high = np.percentile(np.stack(draws), tails, axis=0)
-    whole = np.asarray(statistic(np.arange(len(who))), dtype=np.float64)
+    whole = np.asarray(statistic(np.arange(len(who)), person), dtype=np.float64)
     return Estimate(whole, low, high)
 
 

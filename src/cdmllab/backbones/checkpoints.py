@@ -15,9 +15,10 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from cdmllab import backbones
 from cdmllab._util.files import replacing
-from cdmllab.backbones import contents, layouts
+from cdmllab._util.picklemachine import Refused
+from cdmllab.backbones import contents, layouts, screening
 from cdmllab.backbones.base import Backbone
-from cdmllab.errors import CdmlLabError, reader
+from cdmllab.errors import CdmlLabError, DataError, plain, reader
 
 State = layouts.State
 # Keys under which training checkpoints store the network.
@@ -160,6 +161,12 @@ class _Bounded(io.BufferedReader):
 
 def _loaded(path: Path | str) -> object:
     try:
+        screening.screen(path, _IGNORED)
+    except Refused as error:
+        raise DataError(f"{path} is refused, and nothing of it was run: {plain(error)}") from error
+    except Exception as error:
+        raise _not_a_checkpoint(path) from error
+    try:
         # The classes in the pickle that torch does not trust, found without importing any.
         names = get_unsafe_globals_in_checkpoint(path)
     except Exception:  # torch raises a dozen kinds of errors; `torch.load` below reports them
@@ -175,10 +182,14 @@ def _loaded(path: Path | str) -> object:
             source = path if file.peek(2)[:2] == b"PK" else file
             return torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch's own message recommends to switch the protection off
-        raise CdmlLabError(
-            f"{path} is not a checkpoint, or contains objects other than tensors, which could run "
-            f"code when read"
-        ) from error
+        raise _not_a_checkpoint(path) from error
+
+
+def _not_a_checkpoint(path: Path | str) -> CdmlLabError:
+    return DataError(
+        f"{path} is not a checkpoint, or contains objects other than tensors, which could run "
+        f"code when read"
+    )
 
 
 def _inside(loaded: object, path: Path | str) -> State:

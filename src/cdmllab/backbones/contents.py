@@ -13,6 +13,7 @@ from cdmllab.backbones.base import Backbone
 from cdmllab.errors import DataError, plain
 from cdmllab.preprocessing import Preprocessing, channels_of
 
+_ROOM, _RATIO = 64 << 20, 4  # bytes of all tensors together; or a multiple of the file's
 _TYPES = (
     torch.float64,
     torch.float32,
@@ -28,12 +29,14 @@ _TYPES = (
 def check_tensors(tensors: Mapping[Any, Any], path: Path | str) -> None:
     """Reject tensors that are larger than their data in the file, and names that are not text.
 
-    A tensor with stride 0 needs a few bytes in a file, but any amount of memory once converted.
+    A tensor with stride 0 needs a few bytes in a file, but any amount of memory once converted. So
+    do thousands of names of one tensor.
 
     Raises
     ------
     DataError : naming the tensor
     """
+    most = max(_ROOM, _RATIO * Path(path).stat().st_size)
     for name, tensor in tensors.items():
         if not isinstance(name, str):
             raise DataError(
@@ -53,6 +56,9 @@ def check_tensors(tensors: Mapping[Any, Any], path: Path | str) -> None:
             raise DataError(
                 f"{label} claims {tensor.numel():,} values, but the file contains fewer"
             )
+        most -= tensor.numel() * tensor.element_size()
+        if most < 0:
+            raise DataError(f"{label} and those before it share their values too often")
 
 
 def check_input(net: Backbone, preprocessing: Preprocessing, path: Path | str) -> None:

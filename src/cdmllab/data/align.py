@@ -231,7 +231,7 @@ def _folder_rows(path: Path) -> Iterator[tuple[str, str, str]]:
 
 def _points(text: str, where: str, hint: str) -> Floats:
     try:
-        values = [float(field) for field in text.split()]
+        values = [float(field) for field in text.split(None, 12)[:12]]
     except ValueError:  # also for numbers with more digits than Python parses
         values = []
     # Ten coordinates, perhaps a score.

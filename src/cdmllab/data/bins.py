@@ -16,12 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 from cdmllab._util import files
 from cdmllab._util.files import replacing
 from cdmllab.data import npz, safepickle
-from cdmllab.data.decode import Colour, decode, encode_jpeg, refuse_bomb
+from cdmllab.data.decode import SMALLEST_SIDE_PX, Colour, decode, encode_jpeg, refuse_bomb
 from cdmllab.data.pairs import Pairs, in_folds
 from cdmllab.errors import DataError, reader
 
 FOLDS = 10
 _LARGEST = 4 << 30  # bytes of a file
+# Images may be listed repeatedly, which takes two bytes: so many at least, or one per 100 bytes.
+_FEW, _BYTES_EACH = 100_000, 100
+_ROOM, _RATIO = 256 << 20, 100  # bytes of all listed images, as stored; or a multiple of the file
 KEYS = ("jpeg", "length", "same")  # the arrays of an `.npz`
 
 
@@ -45,7 +48,7 @@ class Bin(NamedTuple):
             # Before the memory for all images is requested,
             # check that the file is large enough for them.
             if pixels is None:
-                refuse_bomb(str(self.path), len(self.images) * x.size, self._stored)
+                refuse_bomb(str(self.path), len(self.images) * x.size, self.stored_bytes)
                 pixels = np.empty((len(self.images), *x.shape), dtype=np.uint8)
             if x.shape != pixels.shape[1:]:
                 raise DataError(
@@ -55,10 +58,10 @@ class Bin(NamedTuple):
             pixels[k] = x
         return np.empty((0, 0, 0, 3), dtype=np.uint8) if pixels is None else pixels
 
-    def _stored(self) -> int:
+    def stored_bytes(self) -> int:
         """Bytes of all stored images; an object that is listed repeatedly counts once."""
         once = {id(image): image for image in self.images}.values()
-        return sum(len(image) if isinstance(image, bytes) else image.nbytes for image in once)
+        return sum(map(_nbytes, once))
 
     def image(self, k: int, colour: Colour = "RGB", *, strict: bool = False) -> NDArray[np.uint8]:
         """The pixels of image k; `strict` as in `cdmllab.data.decode.decode`."""
@@ -132,7 +135,14 @@ def read(path: Path | str) -> Bin:
         same, list | tuple | np.ndarray
     ):
         raise DataError(f"{path} must contain two lists, (images, issame)")
-    images = [_image(image, path, k) for k, image in enumerate(stored)]
+    _refuse_many(stored, path, len(data))
+    images = _images(stored, path)
+    listed = sum(map(_nbytes, images))
+    if listed > max(_ROOM, _RATIO * len(data)):
+        raise DataError(
+            f"{path} lists the same images so often that {len(data):,} bytes become {listed:,}, "
+            f"which is implausible"
+        )
     return _checked(Bin(images, _flags(same, path), path))
 
 
@@ -194,6 +204,7 @@ def _read_npz(path: Path) -> Bin:
         raise DataError(
             f"{path}: the lengths of its images do not add up to its {jpeg.size:,} bytes"
         )
+    _refuse_many(length, path, path.stat().st_size)
     # Cut the bytes into images, each ending where the next begins.
     ends = np.cumsum(length)
     data = jpeg.tobytes()
@@ -201,6 +212,32 @@ def _read_npz(path: Path) -> Bin:
         data[e - n : e] for e, n in zip(ends, length, strict=True)
     ]
     return _checked(Bin(images, _flags(same, path), path))
+
+
+def _refuse_many(images: Sequence[Any] | NDArray[Any], path: Path, size: int) -> None:
+    """Refuse lists of more images than a file of `size` bytes can have."""
+    most = max(_FEW, size // _BYTES_EACH)
+    if isinstance(images, np.ndarray) and images.ndim == 0:
+        raise DataError(f"{path} has a single number in place of its images")
+    if len(images) > most:
+        raise DataError(
+            f"{path} lists {len(images):,} images; a file of {size:,} bytes may list {most:,}"
+        )
+
+
+def _images(stored: Sequence[Any] | NDArray[Any], path: Path) -> list[bytes | NDArray[np.uint8]]:
+    if isinstance(stored, np.ndarray):
+        return [_image(image, path, k) for k, image in enumerate(stored)]
+    # An image that is listed repeatedly stays one object: its bytes are copied once.
+    once: dict[int, bytes | NDArray[np.uint8]] = {}
+    for k, image in enumerate(stored):
+        if id(image) not in once:
+            once[id(image)] = _image(image, path, k)
+    return [once[id(image)] for image in stored]
+
+
+def _nbytes(image: bytes | NDArray[np.uint8]) -> int:
+    return len(image) if isinstance(image, bytes) else image.nbytes
 
 
 def _image(image: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
@@ -211,12 +248,16 @@ def _image(image: Any, path: Path, k: int) -> bytes | NDArray[np.uint8]:
     if isinstance(x, np.ndarray) and x.dtype == np.uint8:
         if x.ndim == 1 or (x.ndim == 2 and 1 in x.shape):
             return x.tobytes()  # the bytes of a JPEG as an array
-        if x.ndim == 2:
-            return x[..., None]
-        if x.ndim == 3 and x.shape[2] in (1, 3):
-            return x
-        if x.ndim == 3 and x.shape[0] == 3:
-            return x.transpose(1, 2, 0)
+        pixels = x[..., None] if x.ndim == 2 else x
+        if pixels.ndim == 3 and pixels.shape[2] not in (1, 3) and pixels.shape[0] == 3:
+            pixels = pixels.transpose(1, 2, 0)
+        if pixels.ndim == 3 and pixels.shape[2] in (1, 3):
+            if min(pixels.shape[:2]) < SMALLEST_SIDE_PX:
+                raise DataError(
+                    f"{path}, image {k}: an image of {pixels.shape[1]:,} x {pixels.shape[0]:,} "
+                    f"pixels is too small"
+                )
+            return pixels
     kind = f"{x.dtype} {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
     raise DataError(f"{path}, image {k}: expected JPEG bytes or a uint8 array, got {kind}")
 

@@ -33,7 +33,7 @@ MOST_DRAWN_PX = 2_000_000_000  # pixels x scans, about two seconds of decoding
 _MARKER = re.compile(
     rb"\xff+([\x01-\xcf\xd8-\xfe])"
 )  # of a JPEG, except those inside the entropy-coded data
-_ROOM = 1 << 30  # bytes that images may take at any compression ratio
+_ROOM = 256 << 20  # bytes that images may take at any compression ratio
 _RATIO = 100  # above that, the largest ratio that is believed; faces compress ten- to thirtyfold
 # Formats that their first bytes identify, and that Pillow reads without an external program.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "WEBP", "AVIF", "TIFF", "PPM", "JPEG2000")

@@ -1,5 +1,6 @@
 """IJB-B and IJB-C: the meta files and the images of their templates."""
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -177,10 +178,15 @@ def read_pairs(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArra
     """
     _present(path)
     try:
-        with files.opened(path, at_most=LARGEST) as stream:
+        with (
+            files.opened(path, at_most=LARGEST) as stream,
+            warnings.catch_warnings(action="ignore"),  # of a file with blank lines only
+        ):
             table = np.loadtxt(stream, dtype=np.int64, comments=None, ndmin=2)  # [p, 3]
     except (ValueError, OverflowError) as error:
         raise DataError(f"{path}: expected three whole numbers per row ({error})") from error
+    if table.size == 0:
+        raise DataError(f"{path} is empty")
     if table.shape[1] != 3:
         raise DataError(f"{path}: expected three whole numbers per row, got {table.shape[1]}")
     odd = np.flatnonzero((table[:, 2] != 0) & (table[:, 2] != 1))

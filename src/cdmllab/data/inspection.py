@@ -12,6 +12,7 @@ from cdmllab._util.files import read_json, sha256, write_text
 from cdmllab.data import bins, copies, orientation, pack_checks, protocol_checks, sniff
 from cdmllab.data.decode import decode, stored
 from cdmllab.data.folders import below, listing
+from cdmllab.data.image_checks import Source, decode_all, orientation_problem
 from cdmllab.data.packing import REPORT
 from cdmllab.data.packs import Pack, read_property
 from cdmllab.data.packwriter import CHECKSUMS
@@ -153,10 +154,19 @@ class _Inspection(NamedTuple):
 
         expected = (declared.height, declared.width) if declared else None
         digest = self._images(
-            read, lambda row: _record(pack, row), len(pack), expected, labels=pack.labels
+            read,
+            lambda row: _record(pack, row),
+            len(pack),
+            expected,
+            labels=pack.labels,
+            source=Source(
+                str(pack.path),
+                lambda: pack.file.size,
+                lambda row: int(pack.file.offsets[pack.records[row]]),
+            ),
         )
         self._copy(pack.path, digest)
-        problems += _orientation_problem(not_upright)
+        problems += orientation_problem(not_upright)
 
     def bin(self, path: Path) -> None:
         facts, problems = self.findings.facts, self.findings.problems
@@ -178,8 +188,12 @@ class _Inspection(NamedTuple):
                 not_upright.append(f"image {k}")
             return source.image(k, strict=True)
 
-        self._copy(path, self._images(read, lambda k: f"image {k}", count, labels=source.same))
-        problems += _orientation_problem(not_upright)
+        origin = Source(str(path), source.stored_bytes, lambda k: id(source.images[k]))
+        self._copy(
+            path,
+            self._images(read, lambda k: f"image {k}", count, labels=source.same, source=origin),
+        )
+        problems += orientation_problem(not_upright)
 
     def folder(self, path: Path, ignore: Iterable[str]) -> None:
         facts = self.findings.facts
@@ -211,6 +225,7 @@ class _Inspection(NamedTuple):
         expected: tuple[int, int] | None = None,
         one_size: bool = True,
         labels: NDArray[np.generic] | None = None,
+        source: Source | None = None,
     ) -> str | None:
         """Decode all images, unless the inspection is quick, and compare their sizes.
 
@@ -219,23 +234,10 @@ class _Inspection(NamedTuple):
         """
         if self.quick:
             return None
+        facts, problems, unread = self.findings.facts, self.findings.problems, self.findings.unread
         # The digest of the content is computed along the way, since decoding is what takes time.
         content = None if labels is None else copies.ContentDigest()
-        facts, problems, unread = self.findings.facts, self.findings.problems, self.findings.unread
-        sizes: dict[tuple[int, ...], int] = {}
-        for k in range(count):
-            try:
-                pixels = read(k)
-                if content is not None:
-                    content.add(pixels)
-                shape = pixels.shape[:2]
-                sizes[shape] = sizes.get(shape, 0) + 1
-            except DataError as error:
-                unread[name(k)] = str(error)
-            except OSError as error:
-                unread[name(k)] = f"{name(k)}: it cannot be read ({error.strerror or error})"
-            if self.progress is not None:
-                self.progress(k + 1, count)
+        sizes = decode_all(read, name, count, unread, content, source, self.progress)
         ordered = sorted(sizes.items(), key=lambda item: -item[1])  # most frequent first
         first = ", ".join(f"{w} x {h} ({n:,})" for (h, w), n in ordered[:4])
         facts["sizes"] = first + (" ..." if len(sizes) > 4 else "")
@@ -263,16 +265,6 @@ class _Inspection(NamedTuple):
 
 def _record(pack: Pack, row: int) -> str:
     return f"record {pack.keys[pack.records[row]]}"
-
-
-def _orientation_problem(names: list[str]) -> list[str]:
-    if not names:
-        return []
-    return [
-        f"{len(names):,} images have an EXIF orientation, the first is {names[0]}: in a pack or "
-        f"bin some programs apply it and others ignore it; create the file again from the "
-        f"original images"
-    ]
 
 
 def _packing(path: Path) -> dict[str, str]:

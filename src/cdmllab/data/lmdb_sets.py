@@ -6,8 +6,8 @@
   (https://github.com/Lyken17/Efficient-PyTorch); read by the restricted unpickler.
 
 LMDB maps its file into memory and trusts it, so a damaged file kills Python without an exception.
-Therefore a separate process, ``python -m cdmllab.data.lmdb_sets PATH``, reads all entries first. If
-it survives, so does reading the same entries here.
+Therefore a separate process, ``python -m cdmllab.data.lmdb_sets PATH``, first reads all entries,
+and then everything that is read here, in the same way. If it survives, so does this process.
 """
 
 import resource
@@ -19,14 +19,18 @@ from typing import Any
 
 import numpy as np
 
+from cdmllab._util.files import opened
 from cdmllab.data import safepickle
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet
 from cdmllab.errors import DataError, optional, plain, reader
 
-_MOST = 200_000_000  # images
+_LARGEST = 1 << 62  # bytes of a file: it is mapped, and not read into memory
+_ENTRY_BYTES = 11  # at least, of an entry in a file: its place, a header of 8 and a key of 1
+_LONGEST_LABEL = 20  # bytes
 _COMMAND = (sys.executable, "-P", "-m", "cdmllab.data.lmdb_sets")
 _CPU_S = 3600  # of the check below; its message says an hour
+_DATA_BYTES = 4 << 30  # memory of the check, apart from the mapped file
 
 
 class LmdbSet(EncodedSet):
@@ -39,22 +43,30 @@ class LmdbSet(EncodedSet):
     """
 
     @reader("a readable LMDB environment")
-    def __init__(self, path: Path | str, *, colour: Colour = "RGB", fast: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        colour: Colour = "RGB",
+        fast: bool = False,
+        check: bool = True,
+    ) -> None:
         path = Path(path)
         with optional("formats", "an LMDB file"):
             import lmdb
-        _check(path)
+        if check:
+            _check(path)
         self._environment = _opened(lmdb, path)
+        entries = int(self._environment.stat()["entries"])
         counted, listed = self._get(b"num-samples"), self._get(b"__keys__")
         # The layout is recognised by its key for the number of images.
         if counted is not None and counted.isdigit():
-            number = self._bounded(int(counted), path)
+            number = _counted(counted, entries, path)
             self._keys = [b"image-%09d" % k for k in range(1, number + 1)]
             self._pickled = False
             labels = [self._label(b"label-%09d" % k, path) for k in range(1, number + 1)]
         elif listed is not None:
-            names = safepickle.loads(listed, f"{path}, __keys__")
-            self._keys = [name.encode() if isinstance(name, str) else bytes(name) for name in names]
+            self._keys = _listed(listed, entries, path)
             self._pickled = True
             labels = [self._sample(key, path)[1] for key in self._keys]
         else:
@@ -82,7 +94,7 @@ class LmdbSet(EncodedSet):
 
     def _label(self, key: bytes, path: Path) -> int:
         label = self._get(key)
-        if label is None or not label.strip().isdigit():
+        if label is None or len(label) > _LONGEST_LABEL or not label.strip().isdigit():
             raise DataError(
                 f"{path}, {key.decode()}: a label must be a whole number, got "
                 f"{(label or b'')[:20]!r}"
@@ -104,11 +116,40 @@ class LmdbSet(EncodedSet):
             raise DataError(f"{where} must contain (image bytes, label)")
         return sample[0], sample[1]
 
-    @staticmethod
-    def _bounded(number: int, path: Path) -> int:
-        if number > _MOST:
-            raise DataError(f"{path} announces {number:,} images; {_MOST:,} are allowed")
-        return number
+    def touch(self) -> None:
+        """Look up all images, and touch both ends of each, without copying them."""
+        with self._environment.begin(buffers=True) as transaction:
+            for key in self._keys:
+                _touch(transaction.get(key) or b"")
+
+
+def _counted(stored: bytes, entries: int, path: Path) -> int:
+    """The number of images by ``num-samples``, each of which has two entries."""
+    text = plain(stored.decode("ascii"), 40)
+    if len(stored) > _LONGEST_LABEL or 2 * int(stored) > entries:
+        raise DataError(
+            f"{path} announces {text} images, which need two entries each, and has {entries:,} "
+            f"entries"
+        )
+    return int(stored)
+
+
+def _listed(stored: bytes, entries: int, path: Path) -> list[bytes]:
+    """The keys in ``__keys__``, each once."""
+    where = f"{path}, __keys__"
+    names = safepickle.array(safepickle.loads(stored, where))
+    if not isinstance(names, list | tuple) or len(names) > entries:
+        raise DataError(f"{where} must be a list of at most {entries:,} keys, one per sample")
+    keys = []
+    for k, name in enumerate(names):
+        if not isinstance(name, str | bytes):
+            raise DataError(
+                f"{where}, key {k}: expected text or bytes, got {safepickle.describe(name)}"
+            )
+        keys.append(name.encode() if isinstance(name, str) else name)
+    if len(set(keys)) < len(keys):
+        raise DataError(f"{where} has a key twice")
+    return keys
 
 
 def _opened(lmdb: Any, path: Path) -> Any:
@@ -130,6 +171,9 @@ def _check(path: Path) -> None:
     ------
     DataError : it crashes or fails
     """
+    data = path / "data.mdb" if path.is_dir() else path
+    with opened(data, at_most=_LARGEST):  # lmdb would wait for the writer of a pipe
+        pass
     done = subprocess.run([*_COMMAND, str(path)], capture_output=True, text=True, check=False)
     if done.returncode == -signal.SIGXCPU:
         raise DataError(f"{path} takes more than an hour of processor time to check")
@@ -141,14 +185,21 @@ def _check(path: Path) -> None:
 
 
 def main() -> None:
-    """Touch both ends of every key and value of an environment."""
+    """Touch both ends of every key and value of an environment, and read it as a training set."""
     import lmdb
+
+    path = Path(sys.argv[1])
 
     # No core dump, and an end to any loop that a damaged tree causes.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S + 1))
-    environment = _opened(lmdb, Path(sys.argv[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (_DATA_BYTES, _DATA_BYTES))
+    environment = _opened(lmdb, path)
     left = environment.stat()["entries"]
+    size = (path / "data.mdb" if path.is_dir() else path).stat().st_size
+    # A tree that leads back into itself would otherwise be walked for as long as it claims.
+    if left > size // _ENTRY_BYTES:
+        raise ValueError(f"it announces {left:,} entries, and has {size:,} bytes")
     with environment.begin(buffers=True) as transaction:
         for entry in transaction.cursor():
             left -= 1
@@ -156,10 +207,21 @@ def main() -> None:
                 raise ValueError("it has more entries than it announces")
             # Touching the ends makes a pointer outside of the mapped file crash here.
             for part in entry:
-                if len(part):
-                    part[0], part[-1]
+                _touch(part)
     if left:
         raise ValueError(f"it lacks {left:,} of the entries that it announces")
+    environment.close()
+    # Looking up a key reads other parts of the tree than walking it.
+    try:
+        LmdbSet(path, check=False).touch()
+    except DataError as error:  # the process that opens it next says what is wrong
+        if isinstance(error.__cause__, MemoryError):
+            raise
+
+
+def _touch(part: Any) -> None:
+    if len(part):
+        part[0], part[-1]
 
 
 def is_environment(path: Path) -> bool:

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cdmllab.data import npz, pairs
+from cdmllab.data.decode import SMALLEST_SIDE_PX
 from cdmllab.errors import DataError
 
 REQUIRED, OPTIONAL = ("images", "first", "second", "same"), ("fold", "identity")
 Ints = NDArray[np.int64]
+_FEW_PAIRS = 1_000_000  # that any file may have; a larger one has a byte for each
 
 
 def is_protocol(path: Path) -> bool:
@@ -39,6 +41,16 @@ def checked(stored: npz.Arrays, path: Path) -> dict[str, NDArray[Any]]:
         raise DataError(
             f"{path}: images must be uint8 of shape (n, height, width, 1 or 3), got "
             f"{images.dtype} {images.shape}"
+        )
+    most = max(_FEW_PAIRS, path.stat().st_size)
+    if len(arrays["same"]) > most:
+        raise DataError(
+            f"{path} has {len(arrays['same']):,} pairs; a file of its size may have {most:,}"
+        )
+    if min(images.shape[1:3]) < SMALLEST_SIDE_PX or len(images) == 0:
+        raise DataError(
+            f"{path}: its {len(images):,} images of {images.shape[2]:,} x {images.shape[1]:,} "
+            f"pixels are too few or too small"
         )
     for key, values in arrays.items():
         if key != "images" and (values.ndim != 1 or values.dtype.kind not in "biu"):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cdmllab._util.picklemachine import Machine, Refused
 from cdmllab.data import sniff
-from cdmllab.data.picklemachine import Machine, Refused
 from cdmllab.errors import DataError, cause, plain
 
 _DEEPEST = 3  # lists and tuples inside each other; a bin has two
@@ -97,16 +97,31 @@ def _scalar(dtype: Any, data: Any) -> Any:
     return np.frombuffer(data, dtype=dtype.dtype)[0].item()
 
 
-def _encode(text: Any, encoding: Any, *_: Any) -> bytes:
-    # Up to protocol 2, Python 3 writes bytes as text encoded in Latin-1.
-    _one_of(_LATIN1, encoding, "Python writes bytes as latin1, not as")
-    if type(text) is not str:
-        raise Refused("it encodes what is no text")
-    return text.encode("latin1")
+class _Encode:
+    """Stand-in for codecs.encode: up to protocol 2, Python 3 writes bytes as text in Latin-1.
+
+    Every call makes bytes, so a text that is kept and encoded again and again would fill the
+    memory. Python itself encodes each text once.
+
+    Parameters
+    ----------
+    most : characters that all calls together may encode: those of the file
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def __call__(self, text: Any, encoding: Any, *_: Any) -> bytes:
+        _one_of(_LATIN1, encoding, "Python writes bytes as latin1, not as")
+        if type(text) is not str:
+            raise Refused("it encodes what is no text")
+        self._left -= len(text)
+        if self._left < 0:
+            raise Refused("it encodes more text than the file has")
+        return text.encode("latin1")
 
 
 _ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("_codecs", "encode"): _encode,
     ("numpy", "ndarray"): _NdarrayType,
     ("numpy", "dtype"): _Dtype,
     # NumPy 2 renamed numpy.core to numpy._core; files of both exist.
@@ -126,9 +141,11 @@ def loads(data: bytes, where: str) -> Any:
     DataError : it asks for anything else, or is damaged
     """
     try:
-        loaded = Machine(data, _ALLOWED).run()
+        loaded = Machine(data, {**_ALLOWED, ("_codecs", "encode"): _Encode(len(data))}).run()
         _refuse_deep(loaded)
     except Refused as error:
+        if kind := sniff.hint(data):  # the letters of a text are instructions too
+            raise DataError(f"{where} is not a readable pickle{kind}") from error
         raise DataError(f"{where} is refused, and nothing of it was run: {plain(error)}") from error
     except Exception as error:
         raise DataError(

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from cdmllab._util.build_lock import claimed
-from cdmllab._util.files import read_record, replacing, write_text
+from cdmllab._util.files import opened, read_record, replacing, write_text
 from cdmllab.data.archives import Bounded, unpack_limit
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet
@@ -31,6 +31,8 @@ ENDINGS = (".tar", ".tar.gz", ".tgz")
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp")
 _LONGEST_LABEL = 20  # bytes
 _LARGEST = 64 << 20  # bytes of an image
+_LARGEST_SHARD = 1 << 42  # bytes
+_FEW, _BYTES_EACH = 100_000, 50  # members that any shard may have; bytes per member of larger ones
 _KEPT_OPEN = 256  # shards; the number of open files per process is limited
 
 
@@ -133,6 +135,8 @@ def shards(path: Path) -> list[Path]:
 
 def _indexed(shard: Path) -> tuple[Path, _Index]:
     """The uncompressed tar of a shard and its index, which is built if needed."""
+    with opened(shard, at_most=_LARGEST_SHARD):  # reading a pipe would wait for its writer
+        pass
     status = shard.stat()
     # Size and time of the shard: if either changes, the index is built again.
     stamp = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
@@ -152,7 +156,7 @@ def _indexed(shard: Path) -> tuple[Path, _Index]:
         if tar != shard:
             with replacing(tar) as temporary:
                 _unpack(shard, temporary, unpack_limit(status.st_size))
-        index = _samples(tar)
+        index = _samples(tar, max(_FEW, status.st_size // _BYTES_EACH))
         write_text(kept, json.dumps({**stamp, **index._asdict()}))
     return tar, index
 
@@ -171,8 +175,9 @@ def _unpack(shard: Path, tar: Path, limit: int) -> None:
             target.write(block)
 
 
-def _samples(tar: Path) -> _Index:
-    """Build the index of a tar, in the order of its images."""
+def _samples(tar: Path, most: int) -> _Index:
+    """Build the index of a tar of at most so many members, in the order of its images."""
+    left = most
     images: dict[str, tuple[int, int]] = {}
     labels: dict[str, int] = {}
     with tar.open("rb") as file:
@@ -181,6 +186,9 @@ def _samples(tar: Path) -> _Index:
         while (member := archive.next()) is not None:
             # Else tarfile keeps every member, of which there may be millions.
             archive.members.clear()  # type: ignore[attr-defined]
+            left -= 1
+            if left < 0:
+                raise DataError(f"{tar} has more than {most:,} members, implausibly many")
             if not member.isreg() or is_clutter(member.name):
                 continue
             # In a tar, image and label are separate members

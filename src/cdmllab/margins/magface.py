@@ -29,7 +29,7 @@ class MagFace(AngularMargin):
 
     Parameters
     ----------
-    low, high : the range that a is clipped to
+    low, high : the range that a is clipped to, in [0.001, 1e6]
     low_margin_rad, high_margin_rad : the margins at its ends, radians
     lambda_g : weight of the regulariser; 0 disables it
     beyond_pi, easy_margin, gradient : as for ArcFace
@@ -51,6 +51,7 @@ class MagFace(AngularMargin):
         gradient: Gradient = "exact",
     ) -> None:
         super().__init__(beyond_pi=beyond_pi, easy_margin=easy_margin, gradient=gradient)
+        check_range("high", high, 1e-3, 1e6)
         check_range("low", low, 1e-3, high)
         if low == high:
             raise ValueError(f"low must be below high, got {low:g} for both")

@@ -8,7 +8,6 @@ with optional("plots", "a figure"):
         FAMILY_COLOURS,
         FAMILY_WORDS,
         family_rows,
-        labelled_lines,
         likeness_map,
         small_multiples,
         stacked,
@@ -33,6 +32,7 @@ with optional("plots", "a figure"):
         spectra,
     )
     from cdmllab.plots.images import images
+    from cdmllab.plots.labelled import labelled_lines
     from cdmllab.plots.large import MeasuredHead, against_identities, measured_heads
     from cdmllab.plots.layout import byte_layout, landmarks
     from cdmllab.plots.margin_effect import caps, over_margin

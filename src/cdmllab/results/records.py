@@ -26,6 +26,9 @@ class Run(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     measures: dict[_Name, dict[_Name, float]]
     per_fold: dict[_Name, _Values] = {}
+    git_commit: _Name | None = None
+    git_dirty: bool | None = None
+    citable: bool | None = None
     precision: _Name | None = None
     processor: _Name = ""
     gpu: _Name = ""

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -124,6 +126,7 @@ def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
     """
     with optional("ray", "--ray"):
         import ray as library
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         library.init(
             address=address,
@@ -132,8 +135,13 @@ def ray(address: str, within: Path | None = None) -> Iterator[Engine]:
             include_dashboard=False if address == "local" else None,
             runtime_env={"env_vars": _environment(within)},
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    # A bare Exception is what Ray raises if its own processes take over half a minute to start.
+    except Exception as error:
         raise CdmlLabError(f"no Ray cluster at {address}: {error}") from None
+    finally:
+        # Ray replaces the handler with its own, which would end a command without a record.
+        if handler is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
     try:
         yield Ray(library, within)
     finally:

@@ -41,7 +41,7 @@ class Config(ConfigSection):
     backbone: BackboneConfig
     loss: LossConfig
     optimiser: OptimiserConfig = OptimiserConfig()
-    epochs: PositiveInt
+    epochs: int = Field(ge=1, le=1_000_000)
     batch_size: int = Field(default=128, ge=2)
     accumulate: PositiveInt = 1
     start_from: str | None = None

@@ -145,16 +145,21 @@ def train(
 
 
 def resume(
-    folder: Path | str, report: Report | None = None, progress: Progress | None = None
+    run: Run | Path | str, report: Report | None = None, progress: Progress | None = None
 ) -> Trained:
     """Continue an interrupted run; a finished one is only loaded.
+
+    Parameters
+    ----------
+    run : a run or its folder
+    report, progress : as for `train`
 
     Raises
     ------
     ValueError : the folder is not a run
     CdmlLabError : its config was edited or its data has changed since it was started; as `train`
     """
-    run = Run.open(folder)
+    run = _opened(run)
     if run.status == "finished":
         return load(run)
     config = earlier.config(run)
@@ -162,13 +167,14 @@ def resume(
     return train(config, resume=run, report=report, progress=progress)
 
 
-def load(run: Run) -> Trained:
-    """Load the network and the head of a finished run, on the CPU.
+def load(run: Run | Path | str) -> Trained:
+    """Load the network and the head of a finished run, or of its folder, on the CPU.
 
     Raises
     ------
-    ValueError : the run is not finished
+    ValueError : the folder is not a run, or the run is not finished
     """
+    run = _opened(run)
     release = released(run)
     config = earlier.config(run)
     dim, count = config.backbone.embedding_dim, earlier.num_identities(run)
@@ -183,6 +189,10 @@ def load(run: Run) -> Trained:
     if state:  # a pair loss has no parameters
         checkpoint.read(run.folder / HEAD, state)
     return Trained(run, backbone.eval(), head.eval())
+
+
+def _opened(run: Run | Path | str) -> Run:
+    return run if isinstance(run, Run) else Run.open(run)
 
 
 def released(run: Run) -> Path:

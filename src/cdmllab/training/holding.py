@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from cdmllab._util import failures
 from cdmllab._util.files import clear_leftovers
-from cdmllab.errors import CdmlLabError, plain
+from cdmllab.errors import CdmlLabError, DataError, plain
 from cdmllab.runs import Run, root
 from cdmllab.training import checkpoint, distributed
 from cdmllab.training.config import Config
@@ -36,7 +36,7 @@ def claimed(
 
     Raises
     ------
-    CdmlLabError : another process trains this config; names the run
+    CdmlLabError : another process trains this config; names the run. Or the locks are behind a link
     """
     if not here.first:
         yield False
@@ -44,6 +44,8 @@ def claimed(
     folder = within or root()
     # Equal configs have equal hashes, and so share a lock.
     named = hashlib.sha256(json.dumps(config.flat(), sort_keys=True).encode()).hexdigest()[:16]
+    if (folder / _LOCKS).is_symlink():
+        raise DataError(f"{folder / _LOCKS} is a link, but locks lie in the folder of runs itself")
     (folder / _LOCKS).mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / _LOCKS / f"{named}.lock")
     waited = False

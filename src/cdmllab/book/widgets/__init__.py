@@ -14,6 +14,7 @@ with optional("book", "a widget"):
     from cdmllab.book.widgets.decision_boundary import DecisionBoundary
     from cdmllab.book.widgets.face_lab import FaceLab
     from cdmllab.book.widgets.hypersphere import Hypersphere
+    from cdmllab.book.widgets.power import Power
     from cdmllab.book.widgets.target_logit import TargetLogit
     from cdmllab.book.widgets.threshold import Threshold
     from cdmllab.book.widgets.two_losses import TwoLosses
@@ -28,6 +29,7 @@ WIDGETS: dict[str, type[Widget]] = {
         Threshold,
         FaceLab,
         TwoLosses,
+        Power,
     )
 }
 
@@ -48,6 +50,7 @@ __all__ = [
     "DecisionBoundary",
     "FaceLab",
     "Hypersphere",
+    "Power",
     "TargetLogit",
     "Threshold",
     "TwoLosses",

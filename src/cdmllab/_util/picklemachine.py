@@ -12,9 +12,8 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
-
-from cdmllab.data import sniff
+from mmap import mmap
+from typing import Any, ClassVar
 
 MOST = 1_000_000  # instructions; a bin of 12,000 images has 30,000, one of as many arrays 200,000
 # Characters of a number and of a name, arguments of a call.
@@ -47,10 +46,16 @@ class Machine:
     data : the pickle
     allowed : the stand-in for each (module, name); it is called with whatever arguments the pickle
         gives. A pickle can change only objects with a method ``build``, through it
+    at : where it begins; after `run`, where it ended
     """
 
-    def __init__(self, data: bytes, allowed: Mapping[tuple[str, str], Callable[..., Any]]) -> None:
-        self._data, self._at, self._allowed = data, 0, allowed
+    most = 0  # instructions; 0: `MOST`
+    steps: ClassVar[dict[int, Callable[[Any], object]]]  # what each instruction does, by its byte
+
+    def __init__(
+        self, data: bytes | mmap, allowed: Mapping[tuple[str, str], Callable[..., Any]], at: int = 0
+    ) -> None:
+        self._data, self.at, self._allowed = data, at, allowed
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
@@ -64,36 +69,36 @@ class Machine:
         Exception : of any other kind where the pickle is damaged
         """
         # A fixed number of instructions bounds the time, whatever the pickle does.
-        for _ in range(MOST):
+        most = self.most or MOST
+        for _ in range(most):
             code = self._take(1)[0]
             if code == ord("."):
                 return self._stack.pop()
-            step = _STEPS.get(code)
+            step = self.steps.get(code)
             if step is not None:
                 step(self)
-            elif code in _NOT_BUILT and not sniff.hint(
-                self._data
-            ):  # the letters of a text are instructions too
-                raise Refused(f"it contains {_NOT_BUILT[code]}, which no bin does")
+            elif code in _NOT_BUILT:
+                raise Refused(f"it contains {_NOT_BUILT[code]}, which no such file does")
             else:
                 raise ValueError(f"the byte 0x{code:02x} is no instruction of a pickle")
-        raise Refused(f"it has more than {MOST:,} instructions")
+        raise Refused(f"it has more than {most:,} instructions")
 
     def _take(self, count: int) -> bytes:
-        if not 0 <= count <= len(self._data) - self._at:
+        if not 0 <= count <= len(self._data) - self.at:
             raise ValueError("it ends early")
-        self._at += count
-        return self._data[self._at - count : self._at]
+        self.at += count
+        return self._data[self.at - count : self.at]
 
     def _read(self, form: str) -> int:
         (number,) = struct.unpack(form, self._take(struct.calcsize(form)))
         return int(number)
 
     def _line(self, longest: int | None = None) -> bytes:
-        end = self._data.find(b"\n", self._at, None if longest is None else self._at + longest + 1)
+        limit = len(self._data) if longest is None else self.at + longest + 1
+        end = self._data.find(b"\n", self.at, limit)
         if end < 0:
             raise ValueError("a line has no end")
-        return self._take(end + 1 - self._at)[:-1]
+        return self._take(end + 1 - self.at)[:-1]
 
     def _number(self, line: bytes) -> int:
         if not _INTEGER.fullmatch(line):
@@ -246,4 +251,4 @@ def _steps() -> dict[int, Callable[[Machine], object]]:
     return {code[0]: step for code, step in table.items()}
 
 
-_STEPS = _steps()
+_STEPS = Machine.steps = _steps()
