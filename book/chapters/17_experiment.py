@@ -1,6 +1,6 @@
 # ---
 # cdmllab:
-#   data: [results/sweeps/gate_omniglot.json, results/sweeps/omniglot_confirm.json, results/sweeps/omniglot_compare.json]
+#   data: [results/sweeps/lab_main.json, results/sweeps/gate_omniglot.json, results/sweeps/omniglot_confirm.json, results/sweeps/omniglot_compare.json]
 # ---
 # %% [markdown]
 # # An experiment that could say yes
@@ -28,6 +28,7 @@ from IPython.display import HTML
 
 from cdmllab import plots
 from cdmllab.book import exercises, questions, session
+from cdmllab.book.widgets import Power
 from cdmllab.results.paired import family, pairs_for_equivalence
 from cdmllab.results.published import ROWS
 from cdmllab.results.sweeps import Recorded
@@ -340,6 +341,29 @@ session.Table(
 # - *Other worlds.* One set of characters is judged. The intervals cover the luck of a training, not the
 #   choice of alphabets.
 #
+# How many seeds would have been enough? Press a button for the spread and the seeds of an experiment of this
+# book, then raise the number of seeds until 0.2 points are found four times in five. When does "equivalent"
+# become the likeliest verdict for a true difference of zero?
+
+# %% tags=["hide-input"]
+first = Recorded("lab_main").difference("compare", "cdml_easy", "arcface", "lab/lfw")
+Power(
+    presets=[
+        {
+            "label": label,
+            "effect": 0.2,
+            "sd": round(100 * difference.sd, 2),
+            "seeds": difference.n,
+            "bound": 100 * INTEREST,
+        }
+        for label, difference in {
+            "this chapter": primary,
+            "chapter 12, one protocol": first,
+        }.items()
+    ]
+)
+
+# %% [markdown]
 # The plan names what comes next: an ArcFace with the mean margin that CDML reaches, a placebo of random
 # margins, doses from 0 to 60 %, and the same arms in the face lab and on photographs. In all,
 # {glue:text}`trainings` trainings took {glue:text}`hours:.1f` hours of one core, so you can repeat them:
