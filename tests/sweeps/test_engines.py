@@ -50,23 +50,16 @@ def test_local_processes_survive_the_kill_of_one(tmp_path):
 
 
 def test_a_local_ray(tmp_path):
-    """In a process of its own: a Ray that fails to start leaves processes until Python ends."""
     pytest.importorskip("ray")
-    path = written(tmp_path, stages={"one": {"seeds": 2, "protocols": ["digits/known"]}})
-    runs = tmp_path / "runs"
-    environment = {**os.environ, "CDMLLAB_RUNS": str(runs), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "cdmllab", "sweep", str(path), "--ray", "local", "--record"]
-    for _ in range(5):
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if "timed out during startup" not in done.stderr:  # Ray waits only half a minute
-            break
-    assert done.returncode == 0, done.stderr
-    (stage,) = json.loads(path.with_suffix(".json").read_text())["stages"]
-    finished = [run for group in stage["groups"] for run in group["runs"]]
+    spec = load(written(tmp_path, stages={"one": {"seeds": 2, "protocols": ["digits/known"]}}))
+    with engines.ray("local", tmp_path) as engine:
+        assert engine.room >= 1
+        sweep = Sweep(spec, tmp_path)
+        finished = sweep.run(engine)["one"]
     assert len(finished) == 2
-    assert all(run["measures"]["digits/known"]["accuracy"] > 0.5 for run in finished)
-    states = json.loads((Sweep(load(path), runs).folder / "states.json").read_text())
-    assert {row["state"] for row in states} == {"finished"}
+    assert all(one.measures["digits/known"]["accuracy"] > 0.5 for one in finished)
+    assert {row.state for row in sweep.rows()} == {"finished"}
+    assert json.loads((sweep.folder / "states.json").read_text())[0]["state"] == "finished"
 
 
 def test_ray_that_does_not_start_is_one_sentence_and_keeps_no_handler(monkeypatch):
