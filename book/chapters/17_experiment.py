@@ -25,6 +25,7 @@ seed = 0  # not used, because nothing is drawn here
 # %% tags=["hide-input"]
 import numpy as np
 from IPython.display import HTML
+from myst_nb import glue
 
 from cdmllab import plots
 from cdmllab.book import exercises, questions, session
@@ -346,22 +347,16 @@ session.Table(
 # become the likeliest verdict for a true difference of zero?
 
 # %% tags=["hide-input"]
-first = Recorded("lab_main").difference("compare", "cdml_easy", "arcface", "lab/lfw")
-Power(
-    presets=[
-        {
-            "label": label,
-            "effect": 0.2,
-            "sd": round(100 * difference.sd, 2),
-            "seeds": difference.n,
-            "bound": 100 * INTEREST,
-        }
-        for label, difference in {
-            "this chapter": primary,
-            "chapter 12, one protocol": first,
-        }.items()
-    ]
+names = ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw")
+in_the_lab = Recorded("lab_main").difference(
+    "compare", "oracle", "arcface", [f"lab/{name}" for name in names]
 )
+explorer = Power.from_differences(
+    {"CDML, this chapter": primary, "the oracle, chapter 12": in_the_lab},
+    effect=0.2,
+    bound=100 * INTEREST,
+)
+glue("widget-power", explorer)
 
 # %% [markdown]
 # The plan names what comes next: an ArcFace with the mean margin that CDML reaches, a placebo of random
