@@ -726,6 +726,16 @@ session.report(
 # to equations and code are not in the registry, and so not in this chapter. A loss that you register
 # appears in its tables and figures without an edit.
 #
+# ## What is missing
+#
+# Two recent papers are not in the registry, because we could read their abstracts and not all of their
+# equations. **AdaSin** ([2503.03528](https://arxiv.org/abs/2503.03528)) measures how hard a sample is by
+# the sine of half its angle and changes both the target and the negatives by it, the more the later in
+# training: CDML's nearest rival, with the opposite direction. **LH2Face**
+# ([2506.23555](https://arxiv.org/abs/2506.23555)) replaces the cosine by the logarithm of a von
+# Mises-Fisher density and lets the margin follow the mean length of the embeddings. A loss that is
+# guessed in part would be a loss of ours under their name.
+#
 # ## Check yourself
 
 # %% tags=["remove-input"]

@@ -132,7 +132,7 @@ def test_compressed_archive_is_rejected(tmp_path):
 def test_pickle_that_requests_memory_is_rejected(tmp_path):
     path = tmp_path / "a.pth"
     path.write_bytes(pickle.PROTO + b"\x02" + b"]" + b"r\xff\xff\xff\x7f" + b"0" * 3 + b".")
-    with pytest.raises(CdmlLabError, match=r"a\.pth is not a checkpoint"):
+    with pytest.raises(CdmlLabError, match=r"a\.pth is refused, and nothing of it"):
         checkpoints.read(path)
 
 

@@ -146,7 +146,10 @@ def test_pickle_that_needs_endless_memory_is_an_error():
 
 
 BAD = {
-    "no list": ({"a": 1}, r"nothing of it was run: it contains a dictionary, which no bin does"),
+    "no list": (
+        {"a": 1},
+        r"nothing of it was run: it contains a dictionary, which no such file does",
+    ),
     "three": ((IMAGES, SAME, 3), r"must contain \(images, issame\)"),
     "odd": ((IMAGES[:3], [True]), "3 images do not match 1 pairs"),
     "few": (([], []), "0 images do not match 0 pairs"),

@@ -383,3 +383,21 @@ def test_weighted_accuracy_over_folds_equals_a_worked_value(share):
         fold, w = rng.permutation(np.arange(24) % 8), rng.integers(0, 3, (4, 24)).astype(float)
         got = weighted.Folds(scores, same, fold).accuracy(w)
         np.testing.assert_allclose(got, [folds_one_by_one(scores, same, fold, row) for row in w])
+
+
+def test_shares_draw_a_thousand_replicates_unless_told_otherwise():
+    hit, a, b = clustered(0)
+    got, (want,), (more,) = (
+        bootstrap.shares(hit, (a, b), **options)
+        for options in ({}, {"replicates": 1000}, {"replicates": 1001})
+    )
+    assert got == [want] != [more]
+
+
+def test_thresholds_below_the_highest_scores_are_thinned_without_gap_or_repetition(monkeypatch):
+    monkeypatch.setattr(weighted, "_EXACT", 3)
+    monkeypatch.setattr(weighted, "_STEPS", 2)
+    falling = np.arange(8.0)[::-1]
+    curve = weighted.WeightedCurve(falling, falling > 3.0)
+    # All of the first three, and every second of the other five.
+    assert curve._starts.tolist() == [0, 1, 2, 3, 5, 7]

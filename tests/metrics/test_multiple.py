@@ -51,3 +51,7 @@ def test_holm_keeps_the_chance_of_any_false_finding():
 def test_invalid_p_values_are_named(p, message):
     with pytest.raises(ValueError, match=message):
         holm(p)
+
+
+def test_p_values_of_exactly_zero_and_one_are_allowed():
+    assert holm([1.0, 0.0, 0.6]).tolist() == [1.0, 0.0, 1.0]

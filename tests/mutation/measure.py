@@ -61,17 +61,12 @@ def main() -> None:
     parser.add_argument(
         "packages", nargs="*", metavar="PACKAGE", help=f"of {', '.join(PACKAGES)}; default all"
     )
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        metavar="MUTANT",
-        help="some mutants, by their names in mutmut's output",
-    )
+    parser.add_argument("--only", nargs="+", metavar="MUTANT", help="some mutants, by name")
     parser.add_argument(
         "--missed",
         nargs="+",
         metavar="MUTANT",
-        help="of these, those that survived when they were last tried",
+        help="of these, those that survived when last tried",
     )
     parser.add_argument(
         "--children", type=int, default=os.cpu_count() or 1, help="mutants at a time"

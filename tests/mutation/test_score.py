@@ -118,7 +118,14 @@ def test_explain_renews_the_reasons_and_nothing_else(tmp_path, monkeypatch):
     assert after == before
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+# Strict: the mark has to go when the record comes.
+UNMEASURED = pytest.mark.xfail(strict=True, reason="no run of heads has ended yet")
+
+
+@pytest.mark.parametrize(
+    "package",
+    [pytest.param(p, marks=UNMEASURED) if p == "heads" else p for p in PACKAGES],
+)
 def test_every_package_has_a_record_of_its_own_mutants(package):
     record = results.load(f"mutation/{package}")
     assert record["package"] == f"cdmllab.{package}"

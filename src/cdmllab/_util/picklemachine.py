@@ -38,6 +38,10 @@ class Refused(Exception):  # noqa: N818  (it says what happens)
     """A pickle asks for something that is not allowed."""
 
 
+class NotBuilt(Refused):
+    """A pickle asks for a kind of value that the files read here never contain."""
+
+
 class Machine:
     """A pickle being interpreted, with its stack and its memo of values for reuse.
 
@@ -78,7 +82,7 @@ class Machine:
             if step is not None:
                 step(self)
             elif code in _NOT_BUILT:
-                raise Refused(f"it contains {_NOT_BUILT[code]}, which no such file does")
+                raise NotBuilt(f"it contains {_NOT_BUILT[code]}, which no such file does")
             else:
                 raise ValueError(f"the byte 0x{code:02x} is no instruction of a pickle")
         raise Refused(f"it has more than {most:,} instructions")

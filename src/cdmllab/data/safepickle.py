@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cdmllab._util.picklemachine import Machine, Refused
+from cdmllab._util.picklemachine import Machine, NotBuilt, Refused
 from cdmllab.data import sniff
 from cdmllab.errors import DataError, cause, plain
 
@@ -144,7 +144,8 @@ def loads(data: bytes, where: str) -> Any:
         loaded = Machine(data, {**_ALLOWED, ("_codecs", "encode"): _Encode(len(data))}).run()
         _refuse_deep(loaded)
     except Refused as error:
-        if kind := sniff.hint(data):  # the letters of a text are instructions too
+        # The letters of a text are instructions too.
+        if isinstance(error, NotBuilt) and (kind := sniff.hint(data)):
             raise DataError(f"{where} is not a readable pickle{kind}") from error
         raise DataError(f"{where} is refused, and nothing of it was run: {plain(error)}") from error
     except Exception as error:
