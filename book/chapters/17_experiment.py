@@ -210,7 +210,7 @@ meaning = {
 side = {
     "higher": "CDML as its document writes it is more accurate than ArcFace",
     "lower": "CDML as its document writes it is less accurate than ArcFace",
-    "not distinguishable": "CDML as its document writes it cannot be told from ArcFace",
+    "not distinguishable": "CDML as its document writes it cannot be distinguished from ArcFace",
 }
 pairs = [
     (row, other)
