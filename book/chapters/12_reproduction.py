@@ -174,8 +174,8 @@ answer = (
     f"{there['cdml_easy'].format('points')} at CDML's own 0.49 (mean and 95 % "
     "interval). In the same setting, however, softmax without any margin differs "
     f"from ArcFace by {sensitivity.format('points')}. Where the margin itself changes "
-    "nothing that can be measured, moving it cannot either. An experiment that could "
-    "answer the question is planned.</p>"
+    "nothing that can be measured, moving it cannot either. Chapter 17 asks again where "
+    "a margin matters.</p>"
 )
 session.report(
     answer=HTML(answer),
@@ -232,8 +232,8 @@ plots.differences(
 # **The sensitivity.** Could this setting have shown anything? Without any margin, softmax differs
 # from ArcFace by {glue:text}`sensitivity`. A setting in which the margin itself does nothing
 # measurable cannot show what moving it does. This is the most important number of the comparison,
-# and we looked at it too late. A new experiment starts with it: its plan,
-# `results/plans/cdml_vs_arcface.md`, first looks for a setting in which ArcFace beats both softmax and NormFace by a full point, and compares
+# and we looked at it too late. {doc}`Chapter 17 </executed/17_experiment>` starts with it: it first
+# looks for a setting in which ArcFace beats both softmax and NormFace by a full point, and compares
 # CDML only there.
 #
 # **Many comparisons.** Each interval belongs to one difference alone, and of many such intervals

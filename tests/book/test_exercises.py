@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
 
 from cdmllab import margins
 from cdmllab.book import exercises
@@ -40,6 +41,16 @@ def receptive_field(layers):
     for kernel, stride in layers:
         field, jump = field + (kernel - 1) * jump, jump * stride
     return field
+
+
+def decided(mean, spread, seeds, bound):
+    """The verdict on a difference by Student's intervals of 95 and 90 %."""
+    error, degrees = spread / seeds**0.5, seeds - 1
+    differs = abs(mean) > stats.t.ppf(0.975, degrees) * error
+    small = abs(mean) + stats.t.ppf(0.95, degrees) * error < bound
+    if differs:
+        return "too small to matter" if small else "different"
+    return "equivalent" if small else "inconclusive"
 
 
 RIGHT = {
@@ -145,6 +156,8 @@ RIGHT = {
         lambda q, rate: ~np.array([(q <= x).sum() <= rate * len(q) for x in q]),
     ],
     "16.3": [0.0977],
+    "17.1": [decided],
+    "17.2": [64],
 }
 WRONG = {
     "1.1": [
@@ -425,6 +438,12 @@ WRONG = {
         (lambda q, rate: q[q > 1.0], "mask"),
         (0.5, "function"),
     ],
+    "17.1": [
+        (lambda mean, spread, seeds, bound: "different", "'too small to matter'"),
+        (lambda mean, spread, seeds, bound: "equivalent", "is 'different'"),
+        (1, "function"),
+    ],
+    "17.2": [(4, "At scale 4 the loss"), (16, "too small")],
     "16.3": [(0.05, "before anything is discarded"), (0.2, "too large")],
 }
 

@@ -29,13 +29,16 @@ def test_missing_or_broken_record_is_named(tmp_path, monkeypatch):
 def test_readme_reports_the_recorded_difference():
     """The numbers on the project's first page follow its records."""
     readme = " ".join((results.folder().parent / "README.md").read_text(encoding="utf-8").split())
-    named = [
-        f"lab/{protocol}" for protocol in ("lfw", "cfp_ff", "cfp_fp", "agedb_30", "calfw", "cplfw")
-    ]
-    for sweep in ("lab_main", "lab_document"):
-        difference = Recorded(sweep).difference("compare", "cdml_easy", "arcface", named)
-        assert difference.format() in readme
-        assert f"over {difference.n} paired seeds" in readme
-        assert difference.verdict == "not distinguishable"  # "no difference was found"
-    of_the_margin = Recorded("lab_losses").difference("compare", "softmax", "arcface", named)
-    assert f"softmax without any margin differs from ArcFace by {of_the_margin.format()}" in readme
+    protocol = "omniglot/strangers"
+    of_the_margin = Recorded("omniglot_confirm").difference(
+        "confirm", "arcface", "normface", protocol
+    )
+    compare = Recorded("omniglot_compare")
+    primary = compare.difference("compare", "cdml_document", "arcface", protocol)
+    assert f"a fixed margin is worth {of_the_margin.format()} points" in readme
+    assert f"differs from ArcFace by {primary.format()} points over {primary.n} paired" in readme
+    assert f"{100 * primary.detectable:.2f} points would have been found" in readme
+    assert f"*{primary.within(0.002).verdict}*" in readme
+    for arm in ("cdml_easy", "cdml_hard"):
+        assert compare.difference("compare", arm, "arcface", protocol).format() in readme
+
