@@ -41,4 +41,3 @@ def test_readme_reports_the_recorded_difference():
     assert f"*{primary.within(0.002).verdict}*" in readme
     for arm in ("cdml_easy", "cdml_hard"):
         assert compare.difference("compare", arm, "arcface", protocol).format() in readme
-
