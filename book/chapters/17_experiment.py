@@ -116,7 +116,7 @@ session.report(
 # it, in these trainings?
 
 
-# %% tags=["hide-input"] mystnb={"figure": {"caption": "Margins in a batch during training, mean of the seeds: the dotted line is ArcFace's margin, the solid one the mean of CDML's, and the band reaches from the tenth to the ninetieth percentile.", "name": "fig-dose"}, "image": {"alt": "The mean margin of CDML starts at 0.39 radians, below ArcFace's 0.49, and rises to nearly 0.59 within 100 of 420 steps; the band vanishes, as all samples have the same margin then"}}
+# %% tags=["hide-input"] mystnb={"figure": {"caption": "Margins in a batch during training, mean of the seeds: the dotted line is ArcFace's margin, the solid one the mean of CDML's, and the band reaches from the tenth to the ninetieth percentile.", "name": "fig-dose-margin"}, "image": {"alt": "The mean margin of CDML starts at 0.39 radians, below ArcFace's 0.49, and rises to nearly 0.59 within 100 of 420 steps; the band vanishes, as all samples have the same margin then"}}
 def margin_curve(key):
     """A statistic of CDML's margins at each recorded step, the mean over seeds."""
     return compare.curve("compare", "cdml_document", key)[:2]
@@ -416,6 +416,21 @@ exercises.check("17.2", None)
 # 64. With ten centres at a cosine of $-1/9$ to each other, the loss is
 # $\ln(1 + 9\, e^{-10 s / 9})$. At $s = 4$ that is 0.10, at $s = 64$ it is zero to double precision. A small scale keeps every sample
 # pulling, with or without a margin; a large one lets the easy samples go, unless a margin holds them.
+#
+# </details>
+#
+# **17.3** Ten thousand seeds would show any difference, however small. How many seeds does it take to show with a
+# power of 80 % that two losses are *equivalent* within 0.2 points, if they are equal and the spread of a paired
+# difference is 0.5 points? Use `pairs_for_equivalence`, whose values are shares.
+
+# %%
+exercises.check("17.3", None)
+
+# %% [markdown]
+# <details><summary>Solution 17.3</summary>
+#
+# `pairs_for_equivalence(0.005, 0.002)` is 56: the 90 % interval must fit into the band from -0.2 to 0.2, and
+# usually be centred well enough to stay there.
 #
 # </details>
 #

@@ -6,43 +6,38 @@ from cdmllab._util import lazy
 
 if TYPE_CHECKING:
     from cdmllab import (
-        analysis,
         backbones,
         data,
-        errors,
         evaluate,
-        export,
         faces,
-        geometry,
         heads,
         margins,
         metrics,
-        photos,
-        plots,
-        results,
-        runs,
-        sweeps,
         training,
     )
 
 __version__ = "0.1.0"
+# Public, with a page of the reference each.
 __all__ = [
-    "analysis",
     "backbones",
     "data",
-    "errors",
     "evaluate",
-    "export",
     "faces",
-    "geometry",
     "heads",
     "margins",
     "metrics",
+    "training",
+]
+# Importable in the same way, and free to change.
+_OTHERS = (
+    "analysis",
+    "errors",
+    "export",
+    "geometry",
     "photos",
     "plots",
     "results",
     "runs",
     "sweeps",
-    "training",
-]
-__getattr__, __dir__ = lazy.modules(__name__, __all__, also=("__version__",))
+)
+__getattr__, __dir__ = lazy.modules(__name__, (*__all__, *_OTHERS), also=("__version__",))

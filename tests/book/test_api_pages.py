@@ -62,7 +62,8 @@ def test_every_public_name_is_described(cdml_api, modules):
     for room in cdmllab.__all__:
         module = getattr(cdmllab, room)
         for name in getattr(module, "__all__", ()):
-            assert f"{module.__name__}.{name}" in described
+            public = f"{module.__name__}.{name}"
+            assert public in described or getattr(module, name) in modules[room]
 
 
 def test_chapters_link_only_to_documented_names(cdml_api, modules, pytestconfig):

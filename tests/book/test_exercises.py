@@ -11,6 +11,7 @@ from cdmllab.book import exercises
 from cdmllab.data.recordio import WORD
 from cdmllab.faces import difficulty
 from cdmllab.margins import registry
+from cdmllab.results.paired import pairs_for_equivalence
 
 
 def unit(x):
@@ -158,6 +159,7 @@ RIGHT = {
     "16.3": [0.0977],
     "17.1": [decided],
     "17.2": [64],
+    "17.3": [56, pairs_for_equivalence(0.005, 0.002)],
 }
 WRONG = {
     "1.1": [
@@ -444,6 +446,7 @@ WRONG = {
         (1, "function"),
     ],
     "17.2": [(4, "At scale 4 the loss"), (16, "too small")],
+    "17.3": [(3, "the other way round"), (49, "too small")],
     "16.3": [(0.05, "before anything is discarded"), (0.2, "too large")],
 }
 

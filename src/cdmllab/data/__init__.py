@@ -7,14 +7,9 @@ from cdmllab._util import lazy
 if TYPE_CHECKING:
     from cdmllab.data import (
         align,
-        att_faces,
         bins,
         digits,
-        ijb,
-        inspection,
-        lfw,
         loaders,
-        omniglot,
         packs,
         pairs,
         transforms,
@@ -23,14 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "align",
-    "att_faces",
     "bins",
     "digits",
-    "ijb",
-    "inspection",
-    "lfw",
     "loaders",
-    "omniglot",
     "packs",
     "pairs",
     "transforms",

@@ -38,4 +38,14 @@ def _scale(answer: Any) -> str | None:
     return number(answer, 64, tolerance=0)
 
 
-CHECKERS: dict[str, Callable[[Any], str | None]] = {"17.1": _verdict, "17.2": _scale}
+def _pairs(answer: Any) -> str | None:
+    if answer in (2, 3):
+        return "The spread is 0.5 points and the bound 0.2, not the other way round."
+    return number(answer, 56, tolerance=0)
+
+
+CHECKERS: dict[str, Callable[[Any], str | None]] = {
+    "17.1": _verdict,
+    "17.2": _scale,
+    "17.3": _pairs,
+}

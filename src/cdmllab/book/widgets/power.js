@@ -152,6 +152,7 @@ function render({ model, el }) {
   const name = ({ toX, toY, left }, words, layer) => {
     const wide = 3.8 * words.length; // half, pixels
     const spots = layer.filter(([x]) => toX(x) > left + wide && toX(x) < toX(0) - wide - 4);
+    if (!spots.length) return [];
     const height = ([, low, high]) => toY(low) - toY(high);
     const best = spots.reduce((most, spot) => (height(spot) > height(most) ? spot : most));
     const [middle, y] = [toX(best[0]), (toY(best[1]) + toY(best[2])) / 2];
