@@ -4,7 +4,7 @@ const verdicts = (() => {
   const NONE = { different: 0, small: 0, equivalent: 0, inconclusive: 0 };
 
   // The upper tail of the normal distribution: a continued fraction far out, and the series of Marsaglia (2004,
-  // https://doi.org/10.18637/jss.v011.i04) elsewhere.
+  // doi 10.18637/jss.v011.i04) elsewhere.
   const tail = (x) => {
     if (x < 0) return 1 - tail(-x);
     const height = Math.exp(-0.5 * x * x) / Math.sqrt(2 * Math.PI);
