@@ -228,11 +228,11 @@ session.report(
 
 # %% tags=["hide-input"] mystnb={"figure": {"caption": "Partial rank correlation of each score with the strength of each factor, all other factors held fixed, over correctly labelled images. Intervals are over people; a full dot marks an interval that excludes zero. The nine factors with the largest value are shown.", "name": "fig-partial-correlations"}, "image": {"alt": "Five panels of dots with intervals around zero, one row per factor"}}
 fig, axes = plots.figure(5, width=7.4, height=2.9)
+fig.supxlabel("partial rank correlation", fontsize=9.5)
 for ax, name in zip(axes, of_images, strict=True):
     plots.factor_correlations(
         ax, shown, by_score[name], title=name, labelled=ax is axes[0]
     )
-fig.supxlabel("partial rank correlation", fontsize=9.5)
 
 # %% [markdown]
 # The largest partial correlation of AdaFace's length is with {glue:text}`top_AdaFace`

@@ -125,6 +125,9 @@ def margin_curve(key):
 steps, mean_margin = margin_curve("margin_rad")
 base = compare.config("compare", "arcface")["loss"]["margin_rad"]
 _, (ax,) = plots.figure(width=6.4, height=2.4)
+ax.set_ylabel("margin (rad)")
+ax.axhline(base, color=plots.colour("arcface"), linestyle=":")
+ax.text(steps[-1], base, "ArcFace", ha="right", va="bottom", fontsize=8.5)
 plots.sample_margins(
     ax,
     steps,
@@ -133,9 +136,7 @@ plots.sample_margins(
     margin_curve("margin_rad_p90")[1],
     "cdml",
 )
-ax.axhline(base, color=plots.colour("arcface"), linestyle=":")
-ax.text(steps[-1], base, "ArcFace", ha="right", va="bottom", fontsize=8.5)
-ax.set_ylabel("margin (rad)")
+
 # %% tags=["remove-input"]
 easy_share = (
     mean_margin / base - 0.8
