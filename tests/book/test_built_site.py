@@ -115,7 +115,8 @@ def test_first_page_answers_the_question(site):
         re.sub(r"<[^>]+>", "", (site / "index.html").read_text(encoding="utf-8")).split()
     )
     assert re.search(
-        r"Does CDML beat ArcFace\? CDML as its document writes it .*? paired seeds .*? 95 % interval",
+        r"Does CDML beat ArcFace\? CDML as its document writes it .*? paired seeds .*? 95 % "
+        r"interval",
         text,
     )
 
