@@ -25,6 +25,7 @@ from sphinx.util.nodes import make_refnode
 from sphinx.util.typing import stringify_annotation
 
 PAGES = "api/"
+OTHER = "libraries"  # a page that has part of the reference
 _ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
 _ARRAY = re.compile(
     r"~numpy\.ndarray\[tuple\[~typing\.Any, \.\.\.\], ~numpy\.dtype\[~?numpy\.(\w+)\]\]"
@@ -207,7 +208,7 @@ def _resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.Element | None:
     """Resolve references to public classes by their short name; leave unknown names as code."""
-    if node.get("refdomain") != "py" or not node.get("refdoc", "").startswith(PAGES):
+    if node.get("refdomain") != "py" or not node.get("refdoc", "").startswith((PAGES, OTHER)):
         return None
     domain = env.get_domain("py")
     name = node["reftarget"].rpartition(".")[2]
