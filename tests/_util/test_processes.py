@@ -90,3 +90,16 @@ def test_sweep_outside_the_main_guard_is_refused_with_the_reason(tmp_path):
     assert done.returncode != 0
     assert 'put the call under `if __name__ == "__main__":`' in done.stderr.strip().splitlines()[-1]
     assert "Sweep.run was called while a worker process imports your script" in done.stderr
+
+
+def test_limit_is_never_above_the_one_in_force():
+    code = (
+        "import resource as r; from cdmllab._util.processes import limit\n"
+        "r.setrlimit(r.RLIMIT_DATA, (2 << 30, 3 << 30))\n"
+        "limit(r.RLIMIT_DATA, 4 << 30); print(r.getrlimit(r.RLIMIT_DATA))\n"
+        "limit(r.RLIMIT_DATA, 1 << 30, 2 << 30); print(r.getrlimit(r.RLIMIT_DATA))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines() == [str((3 << 30, 3 << 30)), str((1 << 30, 2 << 30))], (
+        done.stderr
+    )

@@ -132,3 +132,23 @@ def refuse_while_imported(function: str) -> None:
         raise CdmlLabError(
             f"{function} was called while a worker process imports your script: {GUARD}"
         )
+
+
+def limit(kind: int, soft: int, hard: int | None = None) -> None:
+    """Lower a limit of this process, such as `resource.RLIMIT_CPU`; never above the one in force.
+
+    The process that started this one may have a lower limit, which nobody may raise.
+
+    Parameters
+    ----------
+    kind : a constant of `resource`
+    soft : the limit
+    hard : the hard limit; default `soft`
+    """
+    import resource  # not on Windows, where other functions of this module still work
+
+    most = resource.getrlimit(kind)[1]
+    wanted = (soft, soft if hard is None else hard)
+    if most != resource.RLIM_INFINITY:
+        wanted = (min(wanted[0], most), min(wanted[1], most))
+    resource.setrlimit(kind, wanted)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from typing import Any
 
+from cdmllab._util.processes import limit
 from cdmllab.errors import DataError, cause, plain, require
 
 MOST_BYTES = 64 << 20  # of a file; AgeDB's own has a few hundred thousand bytes
@@ -56,9 +57,9 @@ def read(content: bytes, where: str) -> Names:
 def main() -> None:
     """Read a file from standard input; write its names, or an error message, as JSON."""
     # No core dump; the child is stopped before it can exhaust the machine.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_CPU, CPU_S, CPU_S + 1)
+    limit(resource.RLIMIT_AS, MEMORY)
     try:
         result: Names | str = _names(sys.stdin.buffer.read())
     except Exception as error:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from cdmllab._util.files import opened
+from cdmllab._util.processes import limit
 from cdmllab.data import safepickle
 from cdmllab.data.decode import Colour
 from cdmllab.data.encoded import EncodedSet
@@ -191,9 +192,9 @@ def main() -> None:
     path = Path(sys.argv[1])
 
     # No core dump, and an end to any loop that a damaged tree causes.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_S, _CPU_S + 1))
-    resource.setrlimit(resource.RLIMIT_DATA, (_DATA_BYTES, _DATA_BYTES))
+    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_CPU, _CPU_S, _CPU_S + 1)
+    limit(resource.RLIMIT_DATA, _DATA_BYTES)
     environment = _opened(lmdb, path)
     left = environment.stat()["entries"]
     size = (path / "data.mdb" if path.is_dir() else path).stat().st_size
