@@ -16,7 +16,7 @@ RUN = """async () => {
 
 def faults(page: Page) -> list[str]:
     """The violations found by axe, one line per element."""
-    page.wait_for_load_state("networkidle")
+    page.wait_for_load_state("networkidle", timeout=120_000)  # busy machines
     page.add_script_tag(path=AXE)
     result = page.evaluate(RUN)
     assert result["rules"] > 10  # a sign that axe ran
