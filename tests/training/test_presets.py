@@ -160,7 +160,7 @@ def test_another_loss_does_not_inherit_the_options_of_its_base():
             r"arcface.yaml with loss.margin=3: loss: arcface has no option 'margin' "
             r"\(did you mean 'margin_rad'\?\)",
         ),
-        ("lab/cpu/arcface", ["epochs=0"], "epochs: Input should be greater than 0"),
+        ("lab/cpu/arcface", ["epochs=0"], "epochs: Input should be greater than or equal to 1"),
         (
             "lab/cpu/arcface",
             ["data.augmentation=flop"],
